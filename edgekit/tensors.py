@@ -1,0 +1,115 @@
+"""The value types that travel from compression to the packed file and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int32", "int64")
+"""Element types of a restored tensor, by their ONNX names in lower case."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """A tensor kept as plain numbers: a bias, or a weight that isn't worth coding.
+
+    name: the initializer's name in the ONNX graph.
+    dtype: element type of the restored tensor, one of DTYPES.
+    values: the numbers as they lie in the file, in the tensor's shape. Their dtype is the
+        stored one: float16 values may stand for a float32 tensor, which restores to float32.
+        bfloat16 travels as its 16-bit patterns in uint16.
+    """
+
+    name: str
+    dtype: str
+    values: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the restored tensor."""
+        return self.values.shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedTensor:
+    """A tensor as one small code a weight, with what turns codes into weights.
+
+    name: the initializer's name in the ONNX graph.
+    dtype: element type of the restored tensor, one of DTYPES.
+    codes: the tensor's shape; int8 on a uniform grid, uint8 with a codebook.
+    scale: step of the grid, float32, () for the whole tensor or (C,) for one a channel; with a
+        codebook () 1.0 or the (C,) channel gains. None for an integer tensor, whose
+        codes are its elements.
+    axis: the channel axis that `scale` of shape (C,) runs along; 0 otherwise.
+    codebook: (k,) float32 with k <= 256, or None for a uniform grid.
+
+    A weight is codes * scale on a grid and codebook[codes] * scale with a codebook, each a
+    single float32 product, then rounded to `dtype` (docs/format.md, chapter 6).
+    """
+
+    name: str
+    dtype: str
+    codes: NDArray[np.int8] | NDArray[np.uint8]
+    scale: NDArray[np.float32] | None
+    axis: int = 0
+    codebook: NDArray[np.float32] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the restored tensor."""
+        return self.codes.shape
+
+
+CompressedTensor = StoredTensor | CodedTensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompressedModel:
+    """All that a packed file holds.
+
+    tensors: in the order of the file; names are unique.
+    skeleton: the serialized ONNX model whose initializers of those names carry name, type and
+        shape but no data (data_location EXTERNAL).
+    manifest: JSON-compatible facts: name, provenance, recipe, metrics, tool versions.
+    """
+
+    tensors: tuple[CompressedTensor, ...]
+    skeleton: bytes
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def dequantize(tensor: CompressedTensor) -> NDArray[Any]:
+    """The restored weights of a tensor, the plain reference for every decoder.
+
+    Returns an array of the tensor's shape in its `dtype`; bfloat16 as 16-bit patterns in uint16.
+    """
+    if isinstance(tensor, StoredTensor):
+        return _cast(tensor.values, tensor.dtype)
+    if tensor.scale is None:
+        return tensor.codes
+    values = (
+        tensor.codes.astype(np.float32)
+        if tensor.codebook is None
+        else tensor.codebook[tensor.codes]
+    )
+    scale = tensor.scale
+    if scale.ndim:
+        extent = [1] * values.ndim
+        extent[tensor.axis] = -1
+        scale = scale.reshape(extent)
+    return _cast(values * scale, tensor.dtype)
+
+
+def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    if dtype != "bfloat16":
+        return values.astype(dtype, copy=False)
+    if values.dtype == np.uint16:
+        return values
+    patterns = values.astype(np.float32).view(np.uint32)
+    # Round half to even on the 16 bits that fall away; a NaN keeps its quiet bit instead.
+    rounded = (patterns + 0x7FFF + ((patterns >> 16) & 1)) >> 16
+    quiet = (patterns >> 16) | 0x40
+    return np.where(np.isnan(values), quiet, rounded).astype(np.uint16)
