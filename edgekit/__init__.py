@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgekit.runtime.session import load as load
+    from edgekit.runtime.session import load
 
 __all__ = ["__version__", "load"]
 

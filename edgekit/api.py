@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from edgekit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from edgekit.bench.measure import bench as bench
-    from edgekit.compress.pipeline import compress as compress
-    from edgekit.embed.generate import embed as embed
-    from edgekit.export.pytorch import export as export
-    from edgekit.inspect.ledger import inspect as inspect
-    from edgekit.packfile.onnx_model import decompress as decompress
-    from edgekit.runtime.session import load as load
-    from edgekit.runtime.verify import verify as verify
-    from edgekit.train.fit import train as train
+    from edgekit.bench.measure import bench
+    from edgekit.compress.pipeline import compress
+    from edgekit.embed.generate import embed
+    from edgekit.export.pytorch import export
+    from edgekit.inspect.ledger import inspect
+    from edgekit.packfile.onnx_model import decompress
+    from edgekit.runtime.session import load
+    from edgekit.runtime.verify import verify
+    from edgekit.train.fit import train
 
 __all__ = [
     "bench",

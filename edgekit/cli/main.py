@@ -13,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -94,6 +96,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Entry point of the installed script."""
+    # As an exception, a polite kill removes temporary files on its way out, like Ctrl-C.
+    signal.signal(signal.SIGTERM, _terminate)
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -105,19 +109,24 @@ def run() -> None:
     sys.exit(code)
 
 
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"edgekit: error: {message}", file=sys.stderr)  # noqa: T201  the one line of an error
+    # A message that quotes another library may span lines.
+    typer.echo(f"edgekit: error: {' '.join(message.split())}", err=True)
     return code
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it with the flag's value
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"edgekit {__version__}")
         raise typer.Exit
 
 
 def _options(
-    version: Annotated[  # noqa: ARG001  handled by its callback
+    version: Annotated[
         bool,
         typer.Option(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
