@@ -1,9 +1,13 @@
-# Every target works in a fresh clone: the first one makes .venv.
+# Every target works in a fresh clone: the first one installs what is missing and makes .venv.
 #
 #   make demo    the main job on two trained networks, in one table
 #   make test    the tests
-#   make check   formatting, lint, types, import contract, docs, C checks, tests
+#   make check   formatting, lint, types, import contract, docs, C checks, Dockerfile, tests
+#   make slow    the tests that fetch packages or take minutes
 #   make bench   the benchmarks of benchmarks/
+#   make targets the decoder built for other machines and run in emulators
+#   make fuzz    the decoder under a fuzzing engine, for a minute
+#   make docs    writes the generated pages anew
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,20 +15,79 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+DECODER := edgekit/embed/edgekit_decode.h
+C_FILES = $(shell find edgekit tests examples -name '*.c' -o -name '*.h' -o -name '*.cpp')
+# All that a tool needs to read the decoder's header as a source file.
+DECODER_FLAGS := -std=c99 -DEDGEKIT_DECODE_IMPLEMENTATION
+
 .DEFAULT_GOAL := test
-.PHONY: demo test
 
 # torch first and alone, by its exact version: the package metadata asks for a range, and no other
 # requirement may pull in a different build.
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt tools/debian.sh
+	tools/debian.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt pip setuptools cffi
 	$(PIP) install -c constraints.txt torch==2.13.0
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[all,dev]'
 	touch $@
 
-.PHONY: install
-install: $(STAMP)
+# The native decoder is compiled by the install, so a change of its source repeats that one step.
+NATIVE := $(VENV)/.native
+$(NATIVE): $(STAMP) $(wildcard edgekit/codec/_build.py $(DECODER))
+	$(PIP) install -c constraints.txt --no-build-isolation --no-deps -e .
+	touch $@
 
-test: $(STAMP)
+.PHONY: install
+install: $(STAMP) $(NATIVE)
+
+.PHONY: demo
+demo: install
+	$(BIN)/python examples/demo/run.py
+
+.PHONY: test
+test: install
 	$(BIN)/python -m pytest
+
+.PHONY: slow
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+.PHONY: bench
+bench: install
+	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+# Fastest first, so that a slip shows within seconds.
+.PHONY: check
+check: lint test
+
+.PHONY: lint
+lint: install
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python tools/cli_reference.py --check
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/cppcheck --quiet --language=c --error-exitcode=1 --inline-suppr \
+	    --enable=warning,style,performance,portability --suppress=missingIncludeSystem \
+	    --suppress=unusedFunction $(DECODER_FLAGS) $(DECODER)
+	$(BIN)/clang-tidy --quiet $(DECODER) -- -x c $(DECODER_FLAGS)
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: install
+	$(BIN)/python tools/cli_reference.py
+
+# These two install their own compilers and emulators; they need root on Debian.
+.PHONY: targets
+targets: install
+	tests/targets/run.sh
+
+.PHONY: fuzz
+fuzz: install
+	tests/fuzz/run.sh
+
+.PHONY: clean
+clean:
+	rm -rf build dist demo-out *.egg-info edgekit/codec/_native.* .*_cache .hypothesis
