@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DECODER := edgekit/embed/edgekit_decode.h
 C_FILES = $(shell find edgekit tests examples -name '*.c' -o -name '*.h' -o -name '*.cpp')
 # All that a tool needs to read the decoder's header as a source file.
-DECODER_FLAGS := -std=c99 -DEDGEKIT_DECODE_IMPLEMENTATION
+DECODER_FLAGS := -DEDGEKIT_DECODE_IMPLEMENTATION
 
 .DEFAULT_GOAL := test
 
@@ -71,8 +71,8 @@ lint: install
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/cppcheck --quiet --language=c --error-exitcode=1 --inline-suppr \
 	    --enable=warning,style,performance,portability --suppress=missingIncludeSystem \
-	    --suppress=unusedFunction $(DECODER_FLAGS) $(DECODER)
-	$(BIN)/clang-tidy --quiet $(DECODER) -- -x c $(DECODER_FLAGS)
+	    --suppress=unusedFunction --std=c99 $(DECODER_FLAGS) $(DECODER)
+	$(BIN)/clang-tidy --quiet $(DECODER) -- -x c -std=c99 $(DECODER_FLAGS)
 	$(BIN)/mypy
 
 .PHONY: docs
