@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DECODER := edgekit/embed/edgekit_decode.h
 C_FILES = $(shell find edgekit tests examples -name '*.c' -o -name '*.h' -o -name '*.cpp')
@@ -23,8 +23,10 @@ DECODER_FLAGS := -DEDGEKIT_DECODE_IMPLEMENTATION
 .DEFAULT_GOAL := test
 
 # torch first and alone, by its exact version: the package metadata asks for a range, and no other
-# requirement may pull in a different build.
-$(STAMP): pyproject.toml setup.py constraints.txt tools/debian.sh
+# requirement may pull in a different build. The install compiles the native decoder, so a change of
+# its source repeats it.
+$(STAMP): pyproject.toml setup.py constraints.txt tools/debian.sh \
+    $(wildcard edgekit/codec/_build.py $(DECODER))
 	tools/debian.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt pip setuptools cffi
@@ -32,14 +34,8 @@ $(STAMP): pyproject.toml setup.py constraints.txt tools/debian.sh
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[all,dev]'
 	touch $@
 
-# The native decoder is compiled by the install, so a change of its source repeats that one step.
-NATIVE := $(VENV)/.native
-$(NATIVE): $(STAMP) $(wildcard edgekit/codec/_build.py $(DECODER))
-	$(PIP) install -c constraints.txt --no-build-isolation --no-deps -e .
-	touch $@
-
 .PHONY: install
-install: $(STAMP) $(NATIVE)
+install: $(STAMP)
 
 .PHONY: demo
 demo: install
