@@ -1,0 +1,1 @@
+"""Training on data: the networks of the zoo from their first weights."""

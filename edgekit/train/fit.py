@@ -1,0 +1,226 @@
+"""Trains a network of the zoo on Fashion-MNIST.
+
+```
+60,000 training images ─┬─ 55,000 ─ flip, shift ─ SGD, one cycle ─┐ each epoch: log line, state
+                        └─ 5,000 validation ─ picks the best epoch ◄┘
+10,000 test images ─ the best weights, measured once at the end ─► weights, log
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import edgekit_models
+import numpy as np
+import safetensors.torch
+import torch
+
+from edgekit.data import RawImages, normalise, read_fashion_mnist
+from edgekit.errors import UnknownModelError, UsageError
+from edgekit.files import write_atomic
+from edgekit.train.loop import Observer, Run, Samples, copy_weights, evaluate, reproducible
+from edgekit.train.state import EpochRecord, Settings, read_state, write_state
+
+VALIDATION_IMAGES = 5000
+SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """A finished run. Accuracies are fractions; top-1 on the test split was measured once.
+
+    output_bytes: of the weights file, whose SHA-256 is `sha256`. seconds: all epochs together,
+    also those before an interruption.
+    """
+
+    settings: Settings
+    output: str
+    output_bytes: int
+    sha256: str
+    parameters: int
+    multiply_adds: int
+    best_epoch: int
+    validation_top1: float
+    validation_images: int
+    test_top1: float
+    test_images: int
+    train_images: int
+    data_source: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-compatible values."""
+        return asdict(self)
+
+
+def train(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    epochs: int = 12,
+    batch_size: int = 64,
+    learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    label_smoothing: float = 0.05,
+    seed: int = 0,
+    threads: int = 1,
+    resume: bool = False,
+    train_limit: int | None = None,
+    observer: Observer | None = None,
+) -> TrainReport:
+    """Train the zoo's network `name` and write its best weights to `output` as safetensors.
+
+    data: the folder with Fashion-MNIST's four idx .gz files; see edgekit.data for the default.
+    resume: continue from the state file beside `output`, with the result that the uninterrupted
+    run would have had. Without a state file the run starts at the beginning.
+    train_limit: use only the first images of the training split, for a quick trial.
+
+    Beside `output` lie `.log.jsonl`, one line an epoch, and until the end `.state.pt`.
+
+    Raises UnknownModelError, UsageError for impossible settings or a state of other settings,
+    DataError for missing or broken data, OutputError where the result can't be written.
+    """
+    settings = Settings(
+        name, epochs, batch_size, learning_rate, weight_decay, label_smoothing, seed, threads
+    )
+    _check(settings, train_limit)
+    spec = _spec(name)
+    target = Path(output)
+    log, saved = target.with_suffix(".log.jsonl"), target.with_suffix(".state.pt")
+
+    training, validation, source = _training_data(data, train_limit)
+    with reproducible(threads):
+        run = Run(settings, len(training.labels))
+        history: list[EpochRecord] = []
+        best = copy_weights(run.model)
+        if resume and saved.exists():
+            state = read_state(saved, settings)
+            run.restore(state)
+            history, best = state.history, state.best
+        # A folder that can't be written to shows up now, not after the first epoch.
+        _write_log(history, log)
+        while len(history) < epochs:
+            record = _epoch(run, len(history) + 1, training, validation, observer)
+            if record.validation_top1 > max((r.validation_top1 for r in history), default=-1.0):
+                best = copy_weights(run.model)
+            history.append(record)
+            write_state(run.state(best, history), saved)
+            _write_log(history, log)
+            if observer is not None:
+                observer.epoch(record)
+        run.model.load_state_dict(best)
+        test = _samples(read_fashion_mnist("test", folder=data))
+        _, test_top1 = evaluate(run.model, test)
+
+    chosen = max(history, key=lambda record: (record.validation_top1, -record.epoch))
+    blob = safetensors.torch.save(
+        best,
+        metadata={
+            "name": name,
+            "data": "Fashion-MNIST",
+            "seed": str(seed),
+            "epochs": str(epochs),
+            "best_epoch": str(chosen.epoch),
+            "test_top1": f"{test_top1:.4f}",
+        },
+    )
+    write_atomic(target, blob)
+    saved.unlink(missing_ok=True)
+    return TrainReport(
+        settings=settings,
+        output=os.fspath(output),
+        output_bytes=len(blob),
+        sha256=hashlib.sha256(blob).hexdigest(),
+        parameters=edgekit_models.count_parameters(run.model),
+        multiply_adds=edgekit_models.count_multiply_adds(run.model, spec.input_shape),
+        best_epoch=chosen.epoch,
+        validation_top1=chosen.validation_top1,
+        validation_images=len(validation.labels),
+        test_top1=test_top1,
+        test_images=len(test.labels),
+        train_images=len(training.labels),
+        data_source=source,
+        seconds=sum(record.seconds for record in history),
+    )
+
+
+def _epoch(
+    run: Run, number: int, training: Samples, validation: Samples, observer: Observer | None
+) -> EpochRecord:
+    started = time.perf_counter()
+    train_loss = run.epoch(training, number, observer)
+    validation_loss, validation_top1 = evaluate(run.model, validation)
+    return EpochRecord(
+        epoch=number,
+        train_loss=train_loss,
+        validation_loss=validation_loss,
+        validation_top1=validation_top1,
+        learning_rate=float(run.scheduler.get_last_lr()[0]),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check(settings: Settings, train_limit: int | None) -> None:
+    minima = {"epochs": 1, "batch_size": 2, "threads": 1, "seed": 0}
+    for field, minimum in minima.items():
+        value = getattr(settings, field)
+        if value < minimum:
+            raise UsageError(f"{field} must be at least {minimum}, got {value}")
+    if not settings.learning_rate > 0:
+        raise UsageError(f"learning_rate must be above 0, got {settings.learning_rate}")
+    if not settings.weight_decay >= 0:
+        raise UsageError(f"weight_decay must be at least 0, got {settings.weight_decay}")
+    if not 0 <= settings.label_smoothing < 1:
+        raise UsageError(f"label_smoothing must be in 0..1, got {settings.label_smoothing}")
+    if train_limit is not None and train_limit < settings.batch_size:
+        raise UsageError(f"train_limit must hold a batch of {settings.batch_size} images")
+
+
+def _spec(name: str) -> edgekit_models.ModelSpec:
+    try:
+        spec = edgekit_models.spec(name)
+    except edgekit_models.UnknownNetworkError as error:
+        raise UnknownModelError(str(error)) from error
+    if spec.input_shape != (1, 28, 28):
+        fitting = [n for n in edgekit_models.names() if n.endswith("_fashion")]
+        raise UsageError(
+            f"{name} takes inputs of shape {spec.input_shape}, but Fashion-MNIST's are "
+            f"(1, 28, 28); train one of {', '.join(fitting)}"
+        )
+    return spec
+
+
+def _training_data(
+    folder: str | os.PathLike[str] | None, limit: int | None
+) -> tuple[Samples, Samples, str]:
+    """The training images apart from the validation split, the validation split, their source."""
+    raw = read_fashion_mnist("train", folder=folder)
+    if len(raw.labels) <= VALIDATION_IMAGES:
+        raise UsageError(
+            f"{raw.source} holds {len(raw.labels)} training images; more than the "
+            f"{VALIDATION_IMAGES} of the validation split are needed"
+        )
+    every = _samples(raw)
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(raw.labels)))
+    held, used = order[:VALIDATION_IMAGES], order[VALIDATION_IMAGES:][:limit]
+    training = Samples(every.inputs[used], every.labels[used])
+    return training, Samples(every.inputs[held], every.labels[held]), raw.source
+
+
+def _samples(raw: RawImages) -> Samples:
+    return Samples(
+        torch.from_numpy(normalise(raw.images)), torch.from_numpy(raw.labels.astype(np.int64))
+    )
+
+
+def _write_log(history: list[EpochRecord], path: Path) -> None:
+    lines = "".join(json.dumps(asdict(record)) + "\n" for record in history)
+    write_atomic(path, lines.encode())

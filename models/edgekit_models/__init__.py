@@ -1,0 +1,17 @@
+"""The zoo: light networks built from their own blocks, with the numbers that they recount to."""
+
+from edgekit_models.counting import count_layers, count_multiply_adds, count_parameters
+from edgekit_models.registry import UnknownNetworkError, build, names, spec
+from edgekit_models.spec import ModelSpec, Paper
+
+__all__ = [
+    "ModelSpec",
+    "Paper",
+    "UnknownNetworkError",
+    "build",
+    "count_layers",
+    "count_multiply_adds",
+    "count_parameters",
+    "names",
+    "spec",
+]
