@@ -47,16 +47,17 @@ def build_app(loaded: Collection[str]) -> typer.Typer:
         help="From a trained light CNN to a few hundred kilobytes inside an app.",
         no_args_is_help=True,
         add_completion=False,
+        # Help in plain text: importing rich would take more time than all the rest.
+        rich_markup_mode=None,
         # Errors meant for the caller are one line; any other traceback is a bug and stays plain.
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     for verb, summary in VERBS.items():
-        if verb in loaded:
-            app.command(verb)(load_command(verb))
-        else:
-            app.command(verb, help=summary)(_unloaded)
+        # As its short help a line is wrapped; otherwise typer would cut it to the terminal's width.
+        command = load_command(verb) if verb in loaded else _unloaded
+        app.command(verb, short_help=summary)(command)
     return app
 
 
