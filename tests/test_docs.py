@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +16,13 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
 )
+
+
+def code_blocks(page: Path, heading: str) -> list[tuple[str, str]]:
+    """Language and text of the fenced blocks in one section of a page."""
+    section = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    section = section.partition("\n## ")[0]
+    return re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -64,3 +74,33 @@ def test_every_module_has_its_line_in_the_architecture() -> None:
     missing = [name for name in packages if f"`{name}" not in text]
 
     assert missing == []
+
+
+@pytest.mark.slow
+def test_the_tour_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    blocks = [
+        block
+        for heading in ("Command line", "Python", "C")
+        for block in code_blocks(ROOT / "README.md", heading)
+    ]
+    # The programs of this environment come first, as in an activated one.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    for language, text in blocks:
+        command = (
+            [sys.executable, "-c", text]
+            if language == "python"
+            else ["bash", "-euc", re.sub(r"^\$ ", "", text, flags=re.MULTILINE)]
+        )
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+
+    assert [language for language, _ in blocks] == ["console", "python", "console"]
