@@ -1,0 +1,99 @@
+"""Where the bits go: one grid step a layer, so that the whole model errs least at its size.
+
+With D the Kullback-Leibler divergence of the outputs and f a layer's curvature (the mean of d2D/dw2
+over its weights), rounding n weights to a grid of step s adds about n f s^2 / 24 to D, and costs
+n (h - log2 s) bits with h the differential entropy of the weights. The sum of the first is least
+for a given sum of the second where f s^2 is the same in all layers: s = g / sqrt(f), and the one
+factor g is found by bisection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import PlanError
+
+CODE_LIMIT = 127
+"""Codes fit int8, so that the same integers run in an int8 session."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """What allocation needs to know of a layer.
+
+    weights: (channels, inputs) float32, one row an output channel.
+    curvature: mean second derivative of the output's divergence, positive.
+    limit: codes stay within -limit..limit.
+    """
+
+    weights: NDArray[np.float32]
+    curvature: float
+    limit: int = CODE_LIMIT
+
+
+def channel_steps(layer: Layer, factor: float) -> NDArray[np.float32]:
+    """The steps of a layer's channels at a factor g, (channels,) float32 that float16 holds.
+
+    A channel whose largest weight would pass the limit gets the step that just holds it; this
+    touches few channels and costs no bits.
+    """
+    step = factor / np.sqrt(layer.curvature)
+    largest = np.abs(layer.weights).max(axis=1, initial=0.0)
+    # Rounding to float16 may shorten a step by 2^-11 of it; half a code is room enough.
+    steps = np.maximum(step, largest / (layer.limit + 0.4)).astype(np.float16)
+    smallest = np.finfo(np.float16).smallest_subnormal
+    return np.asarray(np.maximum(steps, smallest), np.float32)
+
+
+def round_to_grid(layer: Layer, steps: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Nearest codes, (channels, inputs) int8."""
+    codes = np.rint(layer.weights / steps[:, None])
+    return np.clip(codes, -layer.limit, layer.limit).astype(np.int8)
+
+
+def entropy_bits(codes: NDArray[np.int8]) -> float:
+    """Zero-order entropy of all codes together, in bits, and a guess of their table's."""
+    counts = np.bincount(codes.view(np.uint8).ravel(), minlength=256)
+    counts = counts[counts > 0]
+    shares = counts / codes.size
+    return float(-codes.size * np.sum(shares * np.log2(shares)) + 5 * counts.size)
+
+
+def factor_for_bits(layers: Sequence[Layer], target_bits: float) -> float:
+    """The factor g at which the codes of all layers take `target_bits` bits of entropy.
+
+    Raises PlanError where even the coarsest grid takes more.
+    """
+
+    def bits(factor: float) -> float:
+        return sum(
+            entropy_bits(round_to_grid(layer, channel_steps(layer, factor))) for layer in layers
+        )
+
+    return bisect(bits, target_bits, name="bits")
+
+
+def bisect(cost: Callable[[float], float], target: float, *, name: str) -> float:
+    """The smallest factor, to 0.1 %, whose cost is at most `target`; the cost falls with it.
+
+    Raises PlanError where no factor reaches the target.
+    """
+    fine, coarse = 1e-4, 1e3
+    lowest = cost(coarse)
+    if lowest > target:
+        raise PlanError(
+            f"{target:,.0f} {name} can't be reached: the coarsest grid takes {lowest:,.0f}"
+        )
+    if cost(fine) <= target:
+        return fine
+    while coarse / fine > 1.001:
+        middle = float(np.sqrt(fine * coarse))
+        if cost(middle) > target:
+            fine = middle
+        else:
+            coarse = middle
+    return coarse

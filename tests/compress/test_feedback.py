@@ -1,0 +1,103 @@
+"""Error feedback against plain rounding and against the textbook's one-by-one form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.compress.feedback import error_feedback
+from edgekit.errors import PlanError
+
+
+def _layer(
+    rng: np.random.Generator, outputs: int = 12, inputs: int = 90
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mixing = rng.standard_normal((inputs, inputs)) * (rng.random((inputs, inputs)) < 0.1)
+    samples = rng.standard_normal((400, inputs)) @ (np.eye(inputs) + mixing)
+    weights = rng.laplace(0, 0.1, (outputs, inputs)).astype(np.float32)
+    steps = rng.uniform(0.1, 0.2, outputs).astype(np.float32)
+    return weights, steps, samples.T @ samples
+
+
+def _output_error(
+    weights: np.ndarray, codes: np.ndarray, steps: np.ndarray, hessian: np.ndarray
+) -> float:
+    error = weights - codes * steps[:, None]
+    return float(np.einsum("oi,ij,oj->", error, hessian, error))
+
+
+def test_feedback_lowers_the_error_of_the_outputs(rng: np.random.Generator) -> None:
+    weights, steps, hessian = _layer(rng)
+    plain = np.rint(weights / steps[:, None]).astype(np.int8)
+
+    codes = error_feedback(weights, steps, hessian, damping=0.01)
+
+    assert _output_error(weights, codes, steps, hessian) < 0.6 * _output_error(
+        weights, plain, steps, hessian
+    )
+
+
+def test_blocks_give_the_codes_of_the_one_by_one_algorithm(rng: np.random.Generator) -> None:
+    weights, steps, hessian = _layer(rng)
+    order = np.argsort(-np.diagonal(hessian), kind="stable")
+    damped = hessian / np.mean(np.diagonal(hessian)) + 0.1 * np.eye(len(hessian))
+    expected = np.zeros(weights.shape, np.int8)
+    left = weights.astype(np.float64)
+    remaining = list(order)
+    # Optimal Brain Surgeon's update with the inverse of what is left, computed anew at each step.
+    while remaining:
+        inverse = np.linalg.inv(damped[np.ix_(remaining, remaining)])
+        column = remaining[0]
+        rounded = np.clip(np.rint(left[:, column] / steps), -127, 127)
+        expected[:, column] = rounded
+        error = (left[:, column] - rounded * steps) / inverse[0, 0]
+        left[:, remaining] -= np.outer(error, inverse[0])
+        remaining.pop(0)
+
+    codes = error_feedback(weights, steps, hessian, damping=0.1)
+
+    np.testing.assert_array_equal(codes, expected)
+
+
+def test_independent_inputs_are_rounded_plainly(rng: np.random.Generator) -> None:
+    weights, steps, _ = _layer(rng)
+
+    codes = error_feedback(weights, steps, np.diag(rng.uniform(1, 2, 90)), damping=0.1)
+
+    np.testing.assert_array_equal(codes, np.rint(weights / steps[:, None]).astype(np.int8))
+
+
+def test_inputs_that_never_fire_don_t_break_the_inverse(rng: np.random.Generator) -> None:
+    weights, steps, _ = _layer(rng)
+
+    codes = error_feedback(weights, steps, np.zeros((90, 90)), damping=0.1)
+
+    np.testing.assert_array_equal(codes, np.rint(weights / steps[:, None]).astype(np.int8))
+
+
+def test_pruned_weights_stay_zero_and_the_rest_makes_up(rng: np.random.Generator) -> None:
+    weights, steps, hessian = _layer(rng)
+    kept = np.abs(weights) > 0.05
+    plain = (np.rint(weights / steps[:, None]) * kept).astype(np.int8)
+
+    codes = error_feedback(weights, steps, hessian, damping=0.01, kept=kept)
+
+    assert not codes[~kept].any()
+    assert _output_error(weights, codes, steps, hessian) < _output_error(
+        weights, plain, steps, hessian
+    )
+
+
+def test_codes_stay_within_the_limit(rng: np.random.Generator) -> None:
+    weights, steps, hessian = _layer(rng)
+
+    codes = error_feedback(weights * 10, steps, hessian, damping=0.1, limit=7)
+
+    assert np.abs(codes).max() == 7
+
+
+def test_a_damping_of_zero_is_refused(rng: np.random.Generator) -> None:
+    weights, steps, hessian = _layer(rng)
+
+    with pytest.raises(PlanError, match="damping must be above 0"):
+        error_feedback(weights, steps, hessian, damping=0.0)
