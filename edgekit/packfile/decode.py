@@ -1,0 +1,197 @@
+"""From records and payload to codes and weights, in plain numpy (docs/format.md, chapters 4, 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.codec import huffman, rans
+from edgekit.codec.gaps import join_gaps
+from edgekit.codec.kernels import crc32c
+from edgekit.codec.mask import join_mask
+from edgekit.errors import ChecksumError, CorruptError, FormatError
+from edgekit.packfile import layout
+from edgekit.packfile.layout import Coder, Mode, Type
+from edgekit.packfile.records import ChunkEntry, TensorRecord
+
+STORED_DTYPES = {
+    Type.CODE: np.dtype("u1"),
+    Type.FLOAT32: np.dtype("<f4"),
+    Type.FLOAT16: np.dtype("<f2"),
+    Type.BFLOAT16: np.dtype("<u2"),
+    Type.FLOAT64: np.dtype("<f8"),
+    Type.INT8: np.dtype("i1"),
+    Type.UINT8: np.dtype("u1"),
+    Type.INT32: np.dtype("<i4"),
+    Type.INT64: np.dtype("<i8"),
+}
+"""How elements of each type lie in the file; bfloat16 as 16-bit patterns."""
+
+_BATCH_ELEMENTS = 1 << 22
+"""Small tensors are decoded together up to this many elements, which is faster in numpy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """One stream of the payload: where it is, its number of symbols, and its tensor's table."""
+
+    start: int
+    size: int
+    count: int
+    table: int
+
+
+def decode_elements(
+    records: Iterable[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """The flat stored elements of each tensor, codes as uint8, in the order of the records.
+
+    records: index and record of each tensor. payload: the payload section.
+    Raises ChecksumError, TruncatedError and CorruptError, which name the tensor.
+    """
+    batch: list[tuple[int, TensorRecord]] = []
+    waiting = 0
+    for index, record in records:
+        if batch and waiting + record.elements > _BATCH_ELEMENTS:
+            yield from _decode_batch(batch, payload)
+            batch, waiting = [], 0
+        batch.append((index, record))
+        waiting += record.elements
+    yield from _decode_batch(batch, payload)
+
+
+def _decode_batch(
+    batch: list[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    for index, record in batch:
+        _check_chunks(record, payload, index)
+    symbols = {}
+    for coder in Coder:
+        coded = [
+            pair for pair in batch if pair[1].mode in layout.CODED_MODES and pair[1].coder is coder
+        ]
+        symbols |= _decode_symbols(coded, coder, payload)
+    for index, record in batch:
+        try:
+            elements = _elements(record, payload, symbols.get(index))
+        except FormatError as error:
+            raise type(error)(str(error), offset=record.offset, tensor=index) from error
+        yield index, elements
+
+
+def _check_chunks(record: TensorRecord, payload: NDArray[np.uint8], index: int) -> None:
+    for number, chunk in enumerate(record.chunks):
+        if crc32c(payload[chunk.offset : chunk.offset + chunk.chunk_bytes]) != chunk.crc32c:
+            raise ChecksumError(
+                f"chunk {number} doesn't match its CRC-32C; get the file again",
+                offset=record.offset,
+                tensor=index,
+            )
+
+
+def _decode_symbols(
+    batch: list[tuple[int, TensorRecord]], coder: Coder, payload: NDArray[np.uint8]
+) -> dict[int, NDArray[np.uint8]]:
+    """All symbols of each tensor, sequence behind sequence as they lie in the file."""
+    if not batch:
+        return {}
+    try:
+        decoded = _decode_together([record for _, record in batch], coder, payload)
+    except FormatError as error:
+        if len(batch) == 1:
+            raise type(error)(str(error), offset=batch[0][1].offset, tensor=batch[0][0]) from error
+        # Some tensor of the batch is broken. One by one, the message can name it.
+        return {
+            index: symbols
+            for pair in batch
+            for index, symbols in _decode_symbols([pair], coder, payload).items()
+        }
+    return {index: symbols for (index, _), symbols in zip(batch, decoded, strict=True)}
+
+
+def _decode_together(
+    records: list[TensorRecord], coder: Coder, payload: NDArray[np.uint8]
+) -> list[NDArray[np.uint8]]:
+    tables = [
+        table
+        for record in records
+        for table in (record.value_table, record.position_table)
+        if table is not None
+    ]
+    streams: list[_Stream] = []
+    ends = []
+    first_table = 0
+    for record in records:
+        for number, chunk in enumerate(record.chunks):
+            streams += _chunk_streams(record, chunk, record.chunk_elements(number), first_table)
+        first_table += 2 if record.mode in layout.SPARSE_MODES else 1
+        ends.append(len(streams))
+    starts, sizes, counts, table_of = (
+        np.array([getattr(stream, name) for stream in streams], np.int64)
+        for name in ("start", "size", "count", "table")
+    )
+    decode = huffman.decode_streams if coder is Coder.HUFFMAN else rans.decode_streams
+    symbols = decode(payload, starts, sizes, counts, tables, table_of)
+    bounds = np.concatenate([[0], np.cumsum(counts)])[[0, *ends]]
+    return [symbols[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _chunk_streams(
+    record: TensorRecord, chunk: ChunkEntry, elements: int, first_table: int
+) -> Iterator[_Stream]:
+    start = chunk.offset
+    sizes = iter(chunk.stream_bytes)
+    for table, symbols in enumerate(_sequence_lengths(record.mode, chunk, elements), first_table):
+        for count in huffman.segment_counts(symbols, record.streams):
+            size = next(sizes)
+            yield _Stream(start, size, count, table)
+            start += size
+
+
+def _sequence_lengths(mode: Mode, chunk: ChunkEntry, elements: int) -> tuple[int, ...]:
+    """Symbols of each sequence of a chunk (4.1)."""
+    if mode is Mode.DIRECT:
+        return (elements,)
+    if mode is Mode.GAP:
+        return chunk.value_count, chunk.gap_count
+    return chunk.value_count, -(-elements // 8)
+
+
+def _elements(
+    record: TensorRecord, payload: NDArray[np.uint8], symbols: NDArray[np.uint8] | None
+) -> NDArray[np.generic]:
+    dtype = STORED_DTYPES[record.stored]
+    if symbols is None:
+        if record.mode is Mode.CONSTANT:
+            element = np.frombuffer(record.constant, dtype)
+            _check_codes(record, element)
+            return np.repeat(element, record.elements)
+        start = record.chunks[0].offset if record.chunks else 0
+        raw = payload[start : start + record.payload_bytes].tobytes()
+        elements = np.frombuffer(raw, dtype)
+        _check_codes(record, elements)
+        return elements
+    codes = np.empty(record.elements, np.uint8)
+    used = 0
+    for number, chunk in enumerate(record.chunks):
+        count = record.chunk_elements(number)
+        lengths = _sequence_lengths(record.mode, chunk, count)
+        parts = np.split(symbols[used : used + sum(lengths)], np.cumsum(lengths)[:-1])
+        used += sum(lengths)
+        start = number << record.chunk_log2
+        if record.mode is Mode.DIRECT:
+            codes[start : start + count] = parts[0]
+        else:
+            join = join_gaps if record.mode is Mode.GAP else join_mask
+            codes[start : start + count] = join(parts[0], parts[1], count)
+    _check_codes(record, codes)
+    return codes
+
+
+def _check_codes(record: TensorRecord, codes: NDArray[np.generic]) -> None:
+    """Chapter 6: no code is above the codebook's last index."""
+    if record.codebook is not None and codes.size and int(codes.max()) >= record.codebook.size:
+        raise CorruptError(f"a code is above the codebook's last index {record.codebook.size - 1}")

@@ -1,0 +1,235 @@
+"""The smallest coding of one tensor's codes, by exact size (docs/format.md, chapters 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.codec import huffman, rans
+from edgekit.codec.kernels import (
+    crc32c,
+    encode_rans,
+    encode_streams,
+    histogram,
+    split_gaps,
+    split_mask,
+    survey,
+)
+from edgekit.packfile import layout
+from edgekit.packfile.layout import Coder, Mode
+
+DIRECT_CHUNK_LOG2 = 16
+SPARSE_CHUNK_LOG2 = 18
+STREAMS = 4
+SINGLE_STREAM_BELOW = 1024
+"""Symbols below which one stream costs less than the four's ends and lengths bring in speed."""
+
+_Table = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """One way of storing a tensor's elements.
+
+    tables: constant, value table and position table as they stand in the record.
+    index: the chunk index. chunks: the payload, one entry a chunk.
+    """
+
+    mode: Mode
+    coder: Coder
+    streams: int
+    chunk_log2: int
+    tables: bytes = b""
+    index: bytes = b""
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def coded_bytes(self) -> int:
+        """Bytes of tables, index and payload."""
+        return len(self.tables) + len(self.index) + sum(map(len, self.chunks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A coding that hasn't been made yet.
+
+    tables: (256,) code lengths or frequencies of each sequence.
+    least_bytes: it can't be smaller than this.
+    """
+
+    mode: Mode
+    coder: Coder
+    tables: tuple[_Table, ...]
+    streams: int
+    chunk_log2: int
+    least_bytes: float
+
+
+def varint(value: int) -> bytes:
+    """A number in groups of 7 bits (chapter 1)."""
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def chunk_log2_for(elements: int, most: int) -> int:
+    """The smallest chunk that holds all elements, but not above 2 ** most."""
+    return min(most, max(layout.MIN_CHUNK_LOG2, (elements - 1).bit_length()))
+
+
+def encode_elements(elements: NDArray[np.uint8], width: int) -> Coding:
+    """Raw or constant, whichever is smaller: for elements of any type.
+
+    elements: the bytes of all elements, flat. width: bytes of an element.
+    """
+    raw = _encode_raw(elements, width)
+    count = elements.size // width
+    if 0 < count <= layout.MAX_CONSTANT_ELEMENTS:
+        rows = elements.reshape(count, width)
+        if np.array_equal(rows[1:], rows[:-1]):
+            constant = Coding(Mode.CONSTANT, Coder.HUFFMAN, 1, raw.chunk_log2, rows[0].tobytes())
+            return min(constant, raw, key=lambda coding: coding.coded_bytes)
+    return raw
+
+
+def encode_codes(codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool) -> Coding:
+    """The smallest of all modes that are allowed.
+
+    codes: flat. coder: RANS tries both coders, HUFFMAN that one alone.
+    zero_is_zero: code 0 means weight 0, which the gap and mask modes need.
+
+    Each mode's size is known from symbol counts to within the filling of its streams, so most are
+    ruled out without coding them; the ones that remain are coded and compared to the byte. The
+    first of equals is taken, in the order of modes.
+    """
+    best = encode_elements(codes, 1)
+    if codes.size == 0 or best.mode is Mode.CONSTANT:
+        return best
+    candidates = list(_candidates(codes, coder, zero_is_zero=zero_is_zero))
+    for candidate in sorted(candidates, key=lambda candidate: candidate.least_bytes):
+        if candidate.least_bytes < best.coded_bytes:
+            coding = _encode(codes, candidate)
+            if coding.coded_bytes < best.coded_bytes:
+                best = coding
+    return best
+
+
+def _encode_raw(elements: NDArray[np.uint8], width: int) -> Coding:
+    chunk_log2 = chunk_log2_for(elements.size // width, DIRECT_CHUNK_LOG2)
+    chunk_bytes = width << chunk_log2
+    chunks = [
+        elements[start : start + chunk_bytes].tobytes()
+        for start in range(0, elements.size, chunk_bytes)
+    ]
+    index = b"".join(varint(len(chunk)) + crc32c(chunk).to_bytes(4, "little") for chunk in chunks)
+    return Coding(Mode.RAW, Coder.HUFFMAN, 1, chunk_log2, index=index, chunks=chunks)
+
+
+def _candidates(
+    codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool
+) -> Iterator[_Candidate]:
+    counts = histogram(codes)
+    zeros = int(counts[0])
+    values = counts.copy()
+    values[0] = 0
+    coders = (Coder.HUFFMAN,) if coder is Coder.HUFFMAN else (Coder.HUFFMAN, Coder.RANS)
+    for each in coders:
+        yield _candidate(Mode.DIRECT, each, codes.size, counts)
+    if not zero_is_zero or zeros in {0, codes.size}:
+        return
+    if coder is Coder.HUFFMAN and not _sparse_can_win(counts, values):
+        return
+    chunk_log2 = chunk_log2_for(codes.size, SPARSE_CHUNK_LOG2)
+    positions = survey(codes, 1 << chunk_log2)
+    for each in coders:
+        yield _candidate(Mode.GAP, each, codes.size, values, positions.gaps)
+        yield _candidate(Mode.MASK, each, codes.size, values, positions.masks)
+
+
+def _sparse_can_win(counts: NDArray[np.int64], values: NDArray[np.int64]) -> bool:
+    """Whether gaps or mask could beat direct Huffman coding, from the codes' counts alone.
+
+    A Huffman code takes at least one bit a symbol: for each gap, or for each 8 elements.
+    """
+    direct = huffman.coded_bits(counts, huffman.code_lengths(counts))
+    nonzero = int(values.sum())
+    positions = min(nonzero, int(counts.sum()) // 8)
+    return huffman.coded_bits(values, huffman.code_lengths(values)) + positions < direct
+
+
+def _candidate(mode: Mode, coder: Coder, elements: int, *counts: NDArray[np.int64]) -> _Candidate:
+    most = DIRECT_CHUNK_LOG2 if mode is Mode.DIRECT else SPARSE_CHUNK_LOG2
+    chunk_log2 = chunk_log2_for(elements, most)
+    chunks = -(-elements >> chunk_log2)
+    tables: list[_Table] = []
+    least = 0.0
+    for count in counts:
+        if coder is Coder.HUFFMAN:
+            lengths = huffman.code_lengths(count)
+            tables.append(lengths)
+            least += len(huffman.write_table(lengths)) + huffman.coded_bits(count, lengths) / 8
+        else:
+            frequencies = rans.normalize(count)
+            tables.append(frequencies)
+            least += len(rans.write_table(frequencies)) + _least_rans_bytes(count, frequencies)
+    is_short = int(counts[0].sum()) < SINGLE_STREAM_BELOW
+    streams = 1 if is_short or coder is Coder.RANS else STREAMS
+    sequences = len(counts)
+    least += chunks * (5 + sequences * streams - 1)
+    return _Candidate(mode, coder, tuple(tables), streams, chunk_log2, least)
+
+
+def _least_rans_bytes(counts: NDArray[np.int64], frequencies: NDArray[np.uint16]) -> float:
+    """A bound below the stream's bytes.
+
+    The four states take 16 bytes, of which at most 8 carry symbols; a thousandth allows for the
+    roundings of each step.
+    """
+    return rans.coded_bits(counts, frequencies) * 0.999 / 8 + 8
+
+
+def _encode(codes: NDArray[np.uint8], candidate: _Candidate) -> Coding:
+    index = []
+    chunks = []
+    chunk_elements = 1 << candidate.chunk_log2
+    for start in range(0, codes.size, chunk_elements):
+        sequences = _sequences(codes[start : start + chunk_elements], candidate.mode)
+        streams: list[bytes] = []
+        for sequence, table in zip(sequences, candidate.tables, strict=True):
+            if candidate.coder is Coder.HUFFMAN:
+                streams += encode_streams(sequence, table.astype(np.uint8), candidate.streams)
+            else:
+                streams.append(encode_rans(sequence, table.astype(np.uint16)))
+        chunk = b"".join(streams)
+        counts = [sequence.size for sequence in sequences] if len(sequences) > 1 else []
+        if candidate.mode is Mode.MASK:
+            counts.pop()
+        sizes = [len(stream) for stream in streams[:-1]]
+        index.append(
+            varint(len(chunk))
+            + crc32c(chunk).to_bytes(4, "little")
+            + b"".join(varint(number) for number in (*counts, *sizes))
+        )
+        chunks.append(chunk)
+    write_table = huffman.write_table if candidate.coder is Coder.HUFFMAN else rans.write_table
+    return Coding(
+        candidate.mode,
+        candidate.coder,
+        candidate.streams,
+        candidate.chunk_log2,
+        b"".join(write_table(table) for table in candidate.tables),
+        b"".join(index),
+        chunks,
+    )
+
+
+def _sequences(chunk: NDArray[np.uint8], mode: Mode) -> tuple[NDArray[np.uint8], ...]:
+    if mode is Mode.DIRECT:
+        return (chunk,)
+    return split_gaps(chunk) if mode is Mode.GAP else split_mask(chunk)
