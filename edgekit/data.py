@@ -210,7 +210,7 @@ def _labelled(raw: RawImages) -> Labelled:
 
 def _read_npz(path: Path) -> Labelled:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if "inputs" not in arrays:
                 present = ", ".join(sorted(arrays)) or "nothing"
                 raise DataError(f"{path}: holds {present} but no array named 'inputs'")
@@ -218,7 +218,7 @@ def _read_npz(path: Path) -> Labelled:
             labels: NDArray[Any] | None = arrays.get("labels")
     except FileNotFoundError as error:
         raise DataError(f"{path} doesn't exist") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise DataError(f"{path}: not a readable .npz of plain arrays ({error})") from error
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error

@@ -39,6 +39,29 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
             tensor.doc_string = ""
             del tensor.metadata_props[:]
         _strip_nodes(graph.node, prefix)
+    _name_folded_biases(result.graph)
+    return result
+
+
+def name_by_scope(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which weights that TorchScript left anonymous are named after their module.
+
+    That exporter calls a folded convolution's weights `onnx::Conv_26`, but its node is named
+    `/first/Conv` for the module `first`.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in result.graph.initializer}
+    taken = set(tensors)
+    for node in result.graph.node:
+        scope = node.name.strip("/").rpartition("/")[0].replace("/", ".")
+        for position, role in ((1, "weight"), (2, "bias")):
+            used = node.input[position] if position < len(node.input) else ""
+            name = f"{scope}.{role}"
+            if not used.startswith("onnx::") or used not in tensors or name in taken or not scope:
+                continue
+            taken.add(name)
+            _rename(result.graph, tensors[used], name)
     return result
 
 
@@ -59,6 +82,26 @@ def unfolded_norms(model: onnx.ModelProto) -> list[str]:
         and node.input[0] in convolved
         and uses[node.input[0]] == 1
     ]
+
+
+def _name_folded_biases(graph: onnx.GraphProto) -> None:
+    """A bias that folding a BatchNorm made: `conv.weight_bias` becomes `conv.bias`."""
+    taken = {tensor.name for tensor in graph.initializer}
+    for tensor in graph.initializer:
+        layer = tensor.name.removesuffix(".weight_bias")
+        name = f"{layer}.bias"
+        if layer == tensor.name or name in taken:
+            continue
+        _rename(graph, tensor, name)
+
+
+def _rename(graph: onnx.GraphProto, tensor: onnx.TensorProto, name: str) -> None:
+    """Give an initializer another name, here and where the graph's own nodes use it."""
+    for node in graph.node:
+        for position, used in enumerate(node.input):
+            if used == tensor.name:
+                node.input[position] = name
+    tensor.name = name
 
 
 def _strip_nodes(nodes: Iterable[onnx.NodeProto], prefix: str) -> None:

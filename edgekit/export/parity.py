@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekit.errors import ExportError, ParityError
+from edgekit.export.text import brief
 
 BATCHES = (1, 2, 5)
 TOLERANCE = 1e-4
@@ -55,7 +56,7 @@ def check_parity(
     results: list[BatchParity] = []
     for batch in batches:
         inputs = torch.randn(batch, *input_shape[1:], generator=generator)
-        expected = _outputs(module, inputs)
+        expected = run_module(module, inputs)
         found = run(session, inputs)
         if len(expected) != len(found):
             raise ParityError(
@@ -81,7 +82,7 @@ def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise ExportError(f"onnxruntime refuses the exported model: {error}") from error
+        raise ExportError(f"onnxruntime refuses the exported model: {brief(error)}") from error
 
 
 def run(session: onnxruntime.InferenceSession, inputs: Tensor) -> list[NDArray[np.float32]]:
@@ -92,16 +93,27 @@ def run(session: onnxruntime.InferenceSession, inputs: Tensor) -> list[NDArray[n
         )
     except Exception as error:
         raise ExportError(
-            f"onnxruntime can't run the exported model at batch {len(inputs)}: {error}"
+            f"onnxruntime can't run the exported model at batch {len(inputs)}: {brief(error)}"
         ) from error
     return outputs
 
 
-def _outputs(module: nn.Module, inputs: Tensor) -> list[NDArray[np.float32]]:
-    with torch.no_grad():
-        result = module(inputs)
-    tensors = (result,) if isinstance(result, Tensor) else tuple(result)
-    return [tensor.numpy() for tensor in tensors]
+def run_module(module: nn.Module, inputs: Tensor) -> list[NDArray[np.float32]]:
+    """All outputs of a torch module for one input tensor.
+
+    Raises ExportError where the module fails or returns anything but tensors.
+    """
+    try:
+        with torch.no_grad():
+            result = module(inputs)
+    except Exception as error:
+        raise ExportError(
+            f"the module fails on an input of shape {tuple(inputs.shape)}: {brief(error)}"
+        ) from error
+    values = tuple(result) if isinstance(result, tuple | list) else (result,)
+    if not values or not all(isinstance(value, Tensor) for value in values):
+        raise ExportError(f"the module returns {type(result).__name__}; tensors are needed")
+    return [value.numpy() for value in values]
 
 
 def _compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
@@ -127,7 +139,7 @@ def _first_parting(
 ) -> str:
     """A sentence on the first intermediate tensor, in the graph's order, that differs."""
     if program is None:
-        return "this exporter's tensors carry no names to compare by"
+        return "TorchScript's tensors can't be matched to the module's, so the place is unknown"
     reference = _trace(program, inputs)
     names = [name for node in model.graph.node for name in node.output if name in reference]
     exposed = onnx.ModelProto()
@@ -145,7 +157,7 @@ def _first_parting(
                 weights = [i for i in node.input if i not in reference and i != "input"]
                 using = f" with {', '.join(weights)}" if weights else ""
                 return f"the first tensor that parts is {name!r} ({node.op_type}{using})"
-    return "all intermediate tensors agree, so the output itself parts"
+    return "the first tensor that parts is the output itself"
 
 
 def _trace(program: torch.export.ExportedProgram, inputs: Tensor) -> Reference:

@@ -23,10 +23,11 @@ import torch
 from torch import nn
 
 from edgekit.errors import ExportError, ParityError, UnsupportedOperatorError, UsageError
-from edgekit.export.canonical import canonicalise, unfolded_norms
-from edgekit.export.parity import TOLERANCE, BatchParity, check_parity
+from edgekit.export.canonical import canonicalise, name_by_scope, unfolded_norms
+from edgekit.export.parity import TOLERANCE, BatchParity, check_parity, run_module
 from edgekit.export.simplify import simplify as simplify_graph
 from edgekit.export.source import Source, load_source
+from edgekit.export.text import brief
 from edgekit.files import write_atomic
 
 OPSET = 20
@@ -131,13 +132,13 @@ def _export(source: Source, opset: int, notes: list[str]) -> _Exported:
     """Through torch.export, else through TorchScript. Raises ExportError where both fail."""
     # A batch of 2: torch.export takes an axis of size 1 for a constant.
     example = torch.zeros(2, *source.input_shape[1:])
-    _run_once(source.module, example)
+    outputs = _output_names(source.module, example)
     try:
-        return _current_exporter(source.module, example, opset)
+        return _current_exporter(source.module, example, outputs, opset)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other exporter gets its chance
         current = error
     try:
-        exported = _older_exporter(source.module, example, opset)
+        exported = _older_exporter(source.module, example, outputs, opset)
     except Exception as error:
         failure = (
             UnsupportedOperatorError
@@ -145,28 +146,25 @@ def _export(source: Source, opset: int, notes: list[str]) -> _Exported:
             else ExportError
         )
         raise failure(
-            f"neither exporter takes the module. torch.export: {_brief(current)}; "
-            f"TorchScript: {_brief(error)}"
+            f"neither exporter takes the module. torch.export: {brief(current)}; "
+            f"TorchScript: {brief(error)}"
         ) from error
-    notes.append(f"torch.export failed ({_brief(current)}); exported through TorchScript instead")
+    notes.append(f"torch.export failed ({brief(current)}); exported through TorchScript instead")
     return exported
 
 
-def _run_once(module: nn.Module, example: torch.Tensor) -> None:
-    """Raises ExportError where the module itself can't take such an input."""
-    try:
-        with torch.no_grad():
-            result = module(example)
-    except Exception as error:
-        raise ExportError(
-            f"the module fails on an input of shape {tuple(example.shape)}: {_brief(error)}"
-        ) from error
-    outputs = result if isinstance(result, tuple | list) else (result,)
-    if not all(isinstance(value, torch.Tensor) for value in outputs):
-        raise ExportError(f"the module returns {type(result).__name__}; tensors are needed")
+def _output_names(module: nn.Module, example: torch.Tensor) -> list[str]:
+    """`output`, or `output_0` and so on; also a first test whether the module runs at all.
+
+    Raises ExportError where the module can't take such an input or doesn't return tensors.
+    """
+    values = run_module(module, example)
+    return [OUTPUT] if len(values) == 1 else [f"{OUTPUT}_{i}" for i in range(len(values))]
 
 
-def _current_exporter(module: nn.Module, example: torch.Tensor, opset: int) -> _Exported:
+def _current_exporter(
+    module: nn.Module, example: torch.Tensor, outputs: list[str], opset: int
+) -> _Exported:
     with _quiet():
         program = torch.onnx.export(
             module,
@@ -175,6 +173,7 @@ def _current_exporter(module: nn.Module, example: torch.Tensor, opset: int) -> _
             opset_version=opset,
             dynamic_shapes=({0: torch.export.Dim(BATCH)},),
             input_names=[INPUT],
+            output_names=outputs,
             verbose=False,
         )
     if program is None:
@@ -182,7 +181,9 @@ def _current_exporter(module: nn.Module, example: torch.Tensor, opset: int) -> _
     return _Exported(program.model_proto, "torch.export", program.exported_program)
 
 
-def _older_exporter(module: nn.Module, example: torch.Tensor, opset: int) -> _Exported:
+def _older_exporter(
+    module: nn.Module, example: torch.Tensor, outputs: list[str], opset: int
+) -> _Exported:
     buffer = io.BytesIO()
     with _quiet():
         torch.onnx.export(
@@ -191,11 +192,12 @@ def _older_exporter(module: nn.Module, example: torch.Tensor, opset: int) -> _Ex
             buffer,  # type: ignore[arg-type]  # this exporter takes a file, its annotation doesn't
             dynamo=False,
             opset_version=min(opset, 20),
-            dynamic_axes={INPUT: {0: BATCH}, OUTPUT: {0: BATCH}},
+            dynamic_axes={name: {0: BATCH} for name in (INPUT, *outputs)},
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=outputs,
         )
-    return _Exported(onnx.load_from_string(buffer.getvalue()), "TorchScript", None)
+    model = onnx.load_from_string(buffer.getvalue())
+    return _Exported(name_by_scope(model), "TorchScript", None)
 
 
 def _simplified(plain: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
@@ -218,14 +220,21 @@ def _checked(
     def check(candidate: onnx.ModelProto) -> tuple[BatchParity, ...]:
         return check_parity(source.module, candidate, source.input_shape, program=exported.program)
 
+    if model is not plain:
+        try:
+            return check(model), model
+        except (ParityError, ExportError) as error:
+            changed = f"onnxsim changed the answers ({error}); the graph is not simplified"
     try:
-        return check(model), model
-    except (ParityError, ExportError) as error:
-        if model is plain:
-            raise
         parity = check(plain)
-        notes.append(f"onnxsim changed the answers ({error}); the graph is not simplified")
-        return parity, plain
+    except ParityError as error:
+        if exported.program is not None:
+            raise
+        # Why the other exporter was taken is most likely why the answers differ.
+        raise ParityError(f"{error}; {notes[0]}") from error
+    if model is not plain:
+        notes.append(changed)
+    return parity, plain
 
 
 def _serialize(model: onnx.ModelProto) -> bytes:
@@ -241,20 +250,12 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
     return tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim)
 
 
-def _brief(error: BaseException) -> str:
-    """The first line that says something, without torch's long explanations."""
-    # The exporter wraps the cause in an error that begins with advice.
-    cause = error.__cause__ or error
-    text = next((line.strip() for line in str(cause).splitlines() if line.strip()), "no message")
-    return f"{type(cause).__name__}: {text[:200]}"
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' advice to developers off the user's terminal; errors still raise."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    # torch's loggers have handlers of their own, so only this switch reaches them all.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with (
             warnings.catch_warnings(),
@@ -264,4 +265,4 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

@@ -10,19 +10,24 @@ import importlib
 import importlib.util
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import edgekit_models
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+import edgekit_models
 from edgekit.errors import InputError, UnknownModelError, UnsafeFileError, UsageError
+from edgekit.export.text import brief
+
+_FORBIDDEN = re.compile(r"nsupported (global|class)|unrecognized function|[Bb]locked")
+"""How torch words that a pickle asks for more than tensors; other complaints mean damage."""
 
 NO_WEIGHTS = "none"
 """Given as weights: keep the random ones that the factory made."""
@@ -99,8 +104,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch says "Unsupported global" or names the opcode; damaged files end elsewhere.
-        if "nsupported" in str(error):
+        if _FORBIDDEN.search(str(error)):
             raise UnsafeFileError(
                 f"{path} holds more than tensors and would run code when opened; "
                 "save the module's state_dict() with safetensors instead"
@@ -154,7 +158,7 @@ def _from_factory(source: str) -> nn.Module:
         module = factory()
     except Exception as error:
         raise UsageError(
-            f"{source} failed with {type(error).__name__}: {error}; "
+            f"{source} failed with {brief(error)}; "
             "a factory takes no arguments and returns the module"
         ) from error
     if not isinstance(module, nn.Module):
@@ -170,7 +174,7 @@ def _import(place: str) -> ModuleType:
             _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         )
     except Exception as error:
-        raise UnknownModelError(f"can't import {place}: {type(error).__name__}: {error}") from error
+        raise UnknownModelError(f"can't import {place}: {brief(error)}") from error
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -17,16 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import edgekit_models
 import numpy as np
-import safetensors.torch
 import torch
 
+import edgekit_models
 from edgekit.data import RawImages, normalise, read_fashion_mnist
 from edgekit.errors import UnknownModelError, UsageError
 from edgekit.files import write_atomic
 from edgekit.train.loop import Observer, Run, Samples, copy_weights, evaluate, reproducible
 from edgekit.train.state import EpochRecord, Settings, read_state, write_state
+from edgekit.train.weights import to_safetensors
 
 VALIDATION_IMAGES = 5000
 SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
@@ -121,9 +121,9 @@ def train(
         _, test_top1 = evaluate(run.model, test)
 
     chosen = max(history, key=lambda record: (record.validation_top1, -record.epoch))
-    blob = safetensors.torch.save(
+    blob = to_safetensors(
         best,
-        metadata={
+        {
             "name": name,
             "data": "Fashion-MNIST",
             "seed": str(seed),

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import edgekit_models
 import torch
 from torch import Tensor, nn
 
+import edgekit_models
 from edgekit.data import DEVIATION, MEAN
 from edgekit.train.augment import flip_and_shift
 from edgekit.train.state import EpochRecord, Settings, State

@@ -112,32 +112,27 @@ def from_torchvision(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return {_own_name(key, last): value for key, value in state.items()}
 
 
+_UNIT_PARTS = {"0": "conv", "1": "norm"}
+
+
 def _own_name(key: str, last: int) -> str:
-    if key.startswith("classifier.1."):
-        return key.replace("classifier.1.", "classifier.")
-    match = re.match(r"features\.(\d+)\.(.+)", key)
-    if match is None:
-        return key
-    index, rest = int(match[1]), match[2]
-    if index in (0, last):
-        unit = "stem" if index == 0 else "head"
-        return f"{unit}.{_unit_name(rest)}"
-    inner = re.match(r"conv\.(\d+)\.(.+)", rest)
-    if inner is None:
-        return key
-    position, leaf = int(inner[1]), inner[2]
-    # The first bottleneck has expansion 1 and so no expanding convolution.
-    parts = ("depthwise", "project") if index == 1 else ("expand", "depthwise", "project")
-    project = len(parts) - 1
-    if position < project:
-        return f"blocks.{index - 1}.{parts[position]}.{_unit_name(leaf)}"
-    return f"blocks.{index - 1}.project.{('conv', 'norm')[position - project]}.{leaf}"
-
-
-def _unit_name(leaf: str) -> str:
-    """`0.weight` -> `conv.weight`, `1.bias` -> `norm.bias`."""
-    position, _, name = leaf.partition(".")
-    return f"{('conv', 'norm')[int(position)]}.{name}"
+    """The parameter that a published name stands for; any other name stays as it is."""
+    if match := re.fullmatch(r"classifier\.1\.(\w+)", key):
+        return f"classifier.{match[1]}"
+    if match := re.fullmatch(r"features\.(\d+)\.([01])\.(\w+)", key):
+        unit = {0: "stem", last: "head"}.get(int(match[1]))
+        return f"{unit}.{_UNIT_PARTS[match[2]]}.{match[3]}" if unit else key
+    if match := re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(?:([01])\.)?(\w+)", key):
+        block, position, part, leaf = int(match[1]) - 1, int(match[2]), match[3], match[4]
+        # The first bottleneck has expansion 1 and so no expanding convolution.
+        units = ["depthwise"] if block == 0 else ["expand", "depthwise"]
+        if part is not None and position < len(units):
+            return f"blocks.{block}.{units[position]}.{_UNIT_PARTS[part]}.{leaf}"
+        # The linear projection isn't wrapped: its convolution and norm lie side by side.
+        projection = {len(units): "conv", len(units) + 1: "norm"}
+        if part is None and position in projection:
+            return f"blocks.{block}.project.{projection[position]}.{leaf}"
+    return key
 
 
 SPECS = (

@@ -1,0 +1,24 @@
+"""`edgekit models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgekit.cli.common import Format, FormatOption, show
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Show this network's card; all are listed without it.")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the zoo, or show one model's card."""
+    from edgekit.report import zoo
+
+    if name is None:
+        show(zoo.zoo(), zoo.render_list, form)
+    else:
+        show(zoo.card(name), zoo.render_card, form)

@@ -1,0 +1,181 @@
+"""Training: the same result whether interrupted or not, and a log that tells what happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+import edgekit_models
+from edgekit.errors import DataError, InputError, OutputError, UnknownModelError, UsageError
+from edgekit.train import fit
+from edgekit.train.fit import train
+from edgekit.train.state import EpochRecord
+
+NAME = "mobilenetv2_fashion"
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+class StopAfter:
+    """Ends the run in the middle of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.place = (epoch, step)
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        if (epoch, step) == self.place:
+            raise KilledError
+
+    def epoch(self, record: EpochRecord) -> None:
+        pass
+
+
+def quick(output: Path, folder: Path, **options: Any) -> fit.TrainReport:
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 32, "seed": 4, "train_limit": 96}
+    return train(NAME, output, data=folder, **(settings | options))
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    expected = quick(whole, folder)
+
+    with pytest.raises(KilledError):
+        quick(broken, folder, observer=StopAfter(epoch=3, step=2))
+    assert not broken.exists()
+    report = quick(broken, folder, resume=True)
+
+    assert broken.read_bytes() == whole.read_bytes()
+    assert report.sha256 == expected.sha256
+    assert report.test_top1 == expected.test_top1
+    logs = [(tmp_path / f"{stem}.log.jsonl").read_text() for stem in ("whole", "broken")]
+    plain, resumed = (
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in log.splitlines()]
+        for log in logs
+    )
+    assert plain == resumed
+
+
+def test_a_run_learns_and_tells_so(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "weights.safetensors"
+
+    report = quick(output, folder, epochs=6, batch_size=16, train_limit=None)
+
+    lines = output.with_suffix(".log.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1]["train_loss"] < records[0]["train_loss"]
+    assert report.test_top1 > 0.25  # chance is 0.1
+    assert report.validation_top1 == max(record["validation_top1"] for record in records)
+    assert (report.train_images, report.validation_images, report.test_images) == (192, 40, 50)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "data",
+        "weights.log.jsonl",
+        "weights.safetensors",
+    ]
+
+
+def test_the_weights_fit_the_network_and_tell_where_they_come_from(
+    folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "weights.safetensors"
+
+    report = quick(output, folder, epochs=1)
+
+    edgekit_models.build(NAME).load_state_dict(safetensors.torch.load_file(output))
+    with safetensors.safe_open(output, "pt") as file:
+        facts = file.metadata()
+    assert facts["name"] == NAME
+    assert facts["seed"] == "4"
+    assert facts["test_top1"] == f"{report.test_top1:.4f}"
+
+
+def test_another_seed_gives_other_weights(folder: Path, tmp_path: Path) -> None:
+    first = quick(tmp_path / "a.safetensors", folder, epochs=1)
+    second = quick(tmp_path / "b.safetensors", folder, epochs=1, seed=5)
+
+    assert first.sha256 != second.sha256
+
+
+def test_torch_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+
+    quick(tmp_path / "a.safetensors", folder, epochs=1)
+
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_validation_images_are_never_trained_on(folder: Path) -> None:
+    training, validation, _ = fit._training_data(folder, None)
+
+    seen = {image.numpy().tobytes() for image in training.inputs}
+    held = {image.numpy().tobytes() for image in validation.inputs}
+
+    assert (len(seen), len(held)) == (192, 40)
+    assert not seen & held
+
+
+def test_other_settings_than_the_state_s_are_refused(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "weights.safetensors"
+    with pytest.raises(KilledError):
+        quick(output, folder, observer=StopAfter(epoch=2, step=1))
+
+    with pytest.raises(UsageError, match=r"seed 4 \(now 5\)"):
+        quick(output, folder, resume=True, seed=5)
+
+
+def test_a_damaged_state_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "weights.safetensors"
+    output.with_suffix(".state.pt").write_bytes(b"not a state")
+
+    with pytest.raises(InputError, match="delete it to start from the beginning"):
+        quick(output, folder, resume=True)
+
+
+def test_a_missing_output_folder_is_told_before_the_first_epoch(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match="doesn't exist"):
+        quick(tmp_path / "nowhere" / "w.safetensors", folder, observer=StopAfter(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be in"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        ({"train_limit": 3}, "must hold a batch of 32"),
+        ({"threads": 0}, "threads must be at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(
+    folder: Path, tmp_path: Path, options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        quick(tmp_path / "w.safetensors", folder, **options)
+
+
+def test_only_networks_of_the_data_s_shape_are_trained(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownModelError, match="did you mean"):
+        train("mobilenetv3", tmp_path / "w.safetensors", data=folder)
+    with pytest.raises(UsageError, match=r"takes inputs of shape \(3, 224, 224\)"):
+        train("mobilenetv2", tmp_path / "w.safetensors", data=folder)
+
+
+def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
+        train(NAME, tmp_path / "w.safetensors", data=tmp_path)
