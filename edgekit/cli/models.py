@@ -16,9 +16,10 @@ def models(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """List the zoo, or show one model's card."""
-    from edgekit.report import zoo
+    from edgekit.export.zoo import card, zoo
+    from edgekit.report.zoo import render_card, render_list
 
     if name is None:
-        show(zoo.zoo(), zoo.render_list, form)
+        show(zoo(), render_list, form)
     else:
-        show(zoo.card(name), zoo.render_card, form)
+        show(card(name), render_card, form)
