@@ -16,13 +16,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from torch import nn
 
-from edgekit.errors import ExportError, ParityError, UnsupportedOperatorError, UsageError
+from edgekit.errors import (
+    ExportError,
+    OutputError,
+    ParityError,
+    UnsupportedOperatorError,
+    UsageError,
+)
 from edgekit.export.canonical import canonicalise, name_by_scope, unfolded_norms
 from edgekit.export.parity import TOLERANCE, BatchParity, check_parity, run_module
 from edgekit.export.simplify import simplify as simplify_graph
@@ -98,6 +105,9 @@ def export(
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise UsageError(f"opset must be in {MIN_OPSET}..{MAX_OPSET}, got {opset}")
+    if not Path(output).parent.is_dir():
+        # Also found when the file is written, but that is half a minute of work later.
+        raise OutputError(f"can't write {output}: its folder doesn't exist; create it first")
     loaded = load_source(source, weights=weights, input_shape=input_shape)
     notes: list[str] = []
     exported = _export(loaded, opset, notes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import edgekit_models
 import torch
 
+import edgekit_models
 from edgekit.errors import UnknownModelError
 
 

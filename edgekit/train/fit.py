@@ -86,7 +86,8 @@ def train(
     Beside `output` lie `.log.jsonl`, one line an epoch, and until the end `.state.pt`.
 
     Raises UnknownModelError, UsageError for impossible settings or a state of other settings,
-    DataError for missing or broken data, OutputError where the result can't be written.
+    DataError for missing or broken data, CheckFailedError where the loss is no longer a number,
+    OutputError where the result can't be written.
     """
     settings = Settings(
         name, epochs, batch_size, learning_rate, weight_decay, label_smoothing, seed, threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import edgekit_models
 from edgekit.data import DEVIATION, MEAN
+from edgekit.errors import CheckFailedError
 from edgekit.train.augment import flip_and_shift
 from edgekit.train.state import EpochRecord, Settings, State
 
@@ -73,7 +75,10 @@ class Run:
         self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
     def epoch(self, training: Samples, number: int, observer: Observer | None) -> float:
-        """Pass once over the training samples in random order; the mean loss of its batches."""
+        """Pass once over the training samples in random order; the mean loss of its batches.
+
+        Raises CheckFailedError where the loss is no longer a number.
+        """
         self.model.train()
         order = torch.randperm(len(training.labels), generator=self.generator)
         total = 0.0
@@ -85,6 +90,11 @@ class Run:
             self.optimizer.step()
             self.scheduler.step()
             value = loss.item()
+            if not math.isfinite(value):
+                raise CheckFailedError(
+                    f"training diverged: the loss at epoch {number}, step {step} is {value}; "
+                    f"lower the learning rate of {self.settings.learning_rate:g}"
+                )
             total += value
             if observer is not None:
                 observer.step(number, step, self.steps, value)

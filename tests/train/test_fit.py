@@ -12,7 +12,14 @@ import safetensors.torch
 import torch
 
 import edgekit_models
-from edgekit.errors import DataError, InputError, OutputError, UnknownModelError, UsageError
+from edgekit.errors import (
+    CheckFailedError,
+    DataError,
+    InputError,
+    OutputError,
+    UnknownModelError,
+    UsageError,
+)
 from edgekit.train import fit
 from edgekit.train.fit import train
 from edgekit.train.state import EpochRecord
@@ -167,6 +174,11 @@ def test_impossible_settings_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         quick(tmp_path / "w.safetensors", folder, **options)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckFailedError, match="training diverged: the loss at epoch 1"):
+        quick(tmp_path / "w.safetensors", folder, learning_rate=1e30)
 
 
 def test_only_networks_of_the_data_s_shape_are_trained(folder: Path, tmp_path: Path) -> None:
