@@ -1,0 +1,78 @@
+"""`edgekit compress`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from edgekit.cli.common import Format, FormatOption, show
+from edgekit.errors import UsageError
+
+
+class Method(StrEnum):
+    """How weights become codes."""
+
+    UNIFORM = "uniform"
+    CODEBOOK = "codebook"
+
+
+class Scope(StrEnum):
+    """Over what the smallest weights are ranked."""
+
+    GLOBAL = "global"
+    LAYER = "layer"
+
+
+class Coder(StrEnum):
+    """How codes become bits."""
+
+    HUFFMAN = "huffman"
+    RANS = "rans"
+
+
+def compress(
+    source: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The packed file to write.")
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Bits of a weight's code, 2 to 8.")] = 8,
+    method: Annotated[
+        Method,
+        typer.Option(help="A uniform grid with a step for each channel, or shared values."),
+    ] = Method.UNIFORM,
+    sparsity: Annotated[
+        float, typer.Option(help="Share of the weights to set to zero, from 0 to below 1.")
+    ] = 0.0,
+    scope: Annotated[
+        Scope,
+        typer.Option(help="Prune the smallest weights of the whole model or of each layer."),
+    ] = Scope.GLOBAL,
+    coder: Annotated[
+        Coder, typer.Option(help="huffman decodes fastest, rans makes the smallest file.")
+    ] = Coder.HUFFMAN,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the table, write no file.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Prune, quantize and Huffman-code an ONNX model into one packed file."""
+    if output is None and not dry_run:
+        raise UsageError("say where to write with -o model.ekp, or try with --dry-run")
+
+    from edgekit.compress import pipeline
+    from edgekit.report.compression import render_table
+
+    report = pipeline.compress(
+        source,
+        output,
+        bits=bits,
+        method=cast("Literal['uniform', 'codebook']", method.value),
+        sparsity=sparsity,
+        scope=cast("Literal['global', 'layer']", scope.value),
+        coder=cast("Literal['huffman', 'rans']", coder.value),
+        dry_run=dry_run,
+    )
+    show(report, render_table, form)

@@ -1,0 +1,1 @@
+"""From float weights to codes: prune, quantize or cluster, and the chain of them."""
