@@ -24,7 +24,8 @@ def _byte_table() -> NDArray[np.uint32]:
     """What each value of the lowest byte becomes when the state moves on by eight bits."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = (table >> 1) ^ np.where(table & 1, _POLYNOMIAL, np.uint32(0))
+        carried = np.where(table & np.uint32(1), _POLYNOMIAL, np.uint32(0))
+        table = (table >> np.uint32(1)) ^ carried
     return table
 
 
@@ -38,7 +39,8 @@ def _zeros_operator(log2_bytes: int) -> NDArray[np.uint32]:
     """What each of the 32 state bits becomes behind 2 ** log2_bytes zero bytes; (32,) uint32."""
     if log2_bytes == 0:
         bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-        return _byte_table()[bits & 0xFF] ^ (bits >> 8)
+        images: NDArray[np.uint32] = _byte_table()[bits & 0xFF] ^ (bits >> np.uint32(8))
+        return images
     half = _zeros_operator(log2_bytes - 1)
     return _apply(half, half)
 

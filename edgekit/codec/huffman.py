@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.codec.bits import pack_bits
 from edgekit.codec.runs import read_levels, write_levels
+from edgekit.codec.streams import Streams, segment_counts
 from edgekit.errors import CorruptError, TruncatedError
 
 WRITER_LIMIT = 11
@@ -57,8 +58,8 @@ def code_lengths(frequencies: NDArray[np.int64], limit: int = WRITER_LIMIT) -> N
     # The 2 n - 2 lightest items of the top level are taken. A symbol that is taken on k levels
     # has length k, and on each level the taken symbols are the least frequent ones.
     taken = 2 * symbols.size - 2
-    for level in reversed(is_symbol):
-        count = int(np.count_nonzero(level[:taken]))
+    for from_symbols in reversed(is_symbol):
+        count = int(np.count_nonzero(from_symbols[:taken]))
         lengths[symbols[:count]] += 1
         taken = 2 * (taken - count)
     return lengths
@@ -116,19 +117,13 @@ def stream_codes(lengths: NDArray[np.uint8]) -> NDArray[np.uint16]:
     codes = canonical_codes(lengths)
     flipped = np.zeros_like(codes)
     for place in range(LIMIT):
-        flipped = (flipped << 1) | ((codes >> place) & 1)
+        flipped |= (codes >> np.uint16(place) & np.uint16(1)) << np.uint16(LIMIT - 1 - place)
     return flipped >> (LIMIT - lengths)
 
 
 def coded_bits(frequencies: NDArray[np.int64], lengths: NDArray[np.uint8]) -> int:
     """Bits that symbols of these counts take, before streams are filled to bytes."""
     return int(np.dot(frequencies, lengths.astype(np.int64)))
-
-
-def segment_counts(symbols: int, streams: int) -> list[int]:
-    """Symbols in each of the segments that a sequence is cut into (chapter 4.1)."""
-    longest = -(-symbols // streams)
-    return [max(0, min(longest, symbols - longest * stream)) for stream in range(streams)]
 
 
 def encode_streams(
@@ -149,51 +144,46 @@ def encode_streams(
 
 
 def decode_streams(
-    data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    tables: Sequence[NDArray[np.uint8]],
-    table_of: NDArray[np.int64],
+    data: NDArray[np.uint8], streams: Streams, tables: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
     """The symbols of many streams, in the order of the streams, one behind another.
 
-    data: bytes that hold all streams. starts, sizes: (k,) first byte and bytes of each stream,
-    inside `data`. counts: (k,) symbols of each. tables: complete codes as (256,) lengths;
-    table_of: (k,) which of them each stream uses. Returns (sum of counts,) uint8.
+    data: bytes that hold all streams. tables: complete codes as (256,) lengths.
+    Returns (sum of counts,) uint8.
 
     Raises TruncatedError for a stream that ends before its last symbol, and CorruptError for one
     that goes on behind it or has other bits than 0 there (chapter 4.5).
     """
+    if np.any(streams.counts > 8 * streams.sizes):
+        raise TruncatedError("a stream has fewer bits than symbols")
     symbol_of, length_of = _lookup_tables(tables)
-    symbols = np.empty(int(counts.sum()), np.uint8)
-    # The longest streams first: those still running are then a prefix of every array.
-    order = np.argsort(-counts, kind="stable")
-    base = table_of[order] * KRAFT_TOTAL
-    left = counts[order]
-    target = (np.cumsum(counts) - counts)[order]
-    position = starts[order] * 8
+    symbols = np.empty(int(streams.counts.sum()), np.uint8)
+    order = streams.longest_first()
+    base = streams.tables[order] * KRAFT_TOTAL
+    left = streams.counts[order]
+    target = streams.targets[order]
+    position = streams.starts[order] * 8
     words = _unaligned_words(data)
 
     steps = np.arange(_SYMBOLS_PER_LOAD)[:, None]
-    block = int(left[0]) // _SYMBOLS_PER_LOAD if left.size else 0
-    running = np.searchsorted(-left, -_SYMBOLS_PER_LOAD * np.arange(1, block + 1), side="right")
+    rounds = int(left[0]) // _SYMBOLS_PER_LOAD if left.size else 0
+    running = np.searchsorted(-left, -_SYMBOLS_PER_LOAD * np.arange(1, rounds + 1), side="right")
     for active in running.tolist():
         index, used = _look_up(words, position[:active], base[:active], length_of)
         symbols[target[:active] + steps] = symbol_of[index]
         position[:active] += used.sum(axis=0)
         target[:active] += _SYMBOLS_PER_LOAD
     # Fewer than four symbols are left in each stream.
-    rest = left % _SYMBOLS_PER_LOAD
     index, used = _look_up(words, position, base, length_of)
-    present = steps < rest
+    present = steps < left % _SYMBOLS_PER_LOAD
     symbols[(target + steps)[present]] = symbol_of[index][present]
     position += np.where(present, used, 0).sum(axis=0)
 
-    _check_ends(data, starts[order], sizes[order], position)
+    _check_ends(data, streams.starts[order], streams.sizes[order], position)
     single = np.array([np.count_nonzero(lengths) == 1 for lengths in tables], np.bool_)
-    for stream in np.flatnonzero(single[table_of]):
-        if data[starts[stream] : starts[stream] + sizes[stream]].any():
+    for stream in np.flatnonzero(single[streams.tables]):
+        start = int(streams.starts[stream])
+        if data[start : start + int(streams.sizes[stream])].any():
             raise CorruptError("a stream of a single symbol has a bit that isn't 0")
     return symbols
 

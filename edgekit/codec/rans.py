@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.codec.bits import pack_bits
 from edgekit.codec.runs import read_levels, write_levels
+from edgekit.codec.streams import Streams
 from edgekit.errors import CorruptError, TruncatedError
 
 TOTAL_LOG2 = 12
@@ -110,31 +111,26 @@ def encode_rans(symbols: NDArray[np.uint8], frequencies: NDArray[np.uint16]) -> 
 
 
 def decode_streams(
-    data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    tables: Sequence[NDArray[np.uint16]],
-    table_of: NDArray[np.int64],
+    data: NDArray[np.uint8], streams: Streams, tables: Sequence[NDArray[np.uint16]]
 ) -> NDArray[np.uint8]:
     """The symbols of many streams, in the order of the streams, one behind another.
 
-    Arguments as in huffman.decode_streams, with tables of (256,) uint16 frequencies.
+    data: bytes that hold all streams. tables: (256,) frequencies. Returns (sum of counts,) uint8.
 
     Raises TruncatedError for a stream that ends before its last symbol, and CorruptError for one
     that goes on behind it or whose states don't begin and end as chapter 4.6 says.
     """
-    if np.any((counts > 0) & (sizes < STATE_BYTES)):
+    if np.any((streams.counts > 0) & (streams.sizes < STATE_BYTES)):
         raise TruncatedError("a stream ends before its states")
-    if np.any((counts == 0) & (sizes > 0)):
+    if np.any((streams.counts == 0) & (streams.sizes > 0)):
         raise CorruptError("a stream without symbols has bytes")
     symbol_of, size_of, offset_of = _slot_tables(tables)
-    symbols = np.empty(int(counts.sum()), np.uint8)
-    order = np.argsort(-counts, kind="stable")
-    order = order[: np.count_nonzero(counts)]
-    starts, ends, left = starts[order], (starts + sizes)[order], counts[order]
-    target = (np.cumsum(counts) - counts)[order]
-    base = (table_of[order] * TOTAL)[:, None]
+    symbols = np.empty(int(streams.counts.sum()), np.uint8)
+    order = streams.longest_first()[: np.count_nonzero(streams.counts)]
+    starts, left = streams.starts[order], streams.counts[order]
+    ends = starts + streams.sizes[order]
+    target = streams.targets[order]
+    base = (streams.tables[order] * TOTAL)[:, None]
     padded = np.concatenate([data, np.zeros(2, np.uint8)])
     words = np.ndarray(data.size + 1, np.dtype("<u2"), padded.data, strides=(1,))
     lanes = np.arange(STATES)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,13 @@ from edgekit.codec import huffman, rans
 from edgekit.codec.gaps import join_gaps
 from edgekit.codec.kernels import crc32c
 from edgekit.codec.mask import join_mask
+from edgekit.codec.streams import Streams, segment_counts
 from edgekit.errors import ChecksumError, CorruptError, FormatError
 from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Mode, Type
-from edgekit.packfile.records import ChunkEntry, TensorRecord
+from edgekit.packfile.records import ChunkEntry, Table, TensorRecord
 
-STORED_DTYPES = {
+STORED_DTYPES: dict[Type, np.dtype[Any]] = {
     Type.CODE: np.dtype("u1"),
     Type.FLOAT32: np.dtype("<f4"),
     Type.FLOAT16: np.dtype("<f2"),
@@ -34,19 +36,9 @@ _BATCH_ELEMENTS = 1 << 22
 """Small tensors are decoded together up to this many elements, which is faster in numpy."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """One stream of the payload: where it is, its number of symbols, and its tensor's table."""
-
-    start: int
-    size: int
-    count: int
-    table: int
-
-
 def decode_elements(
     records: Iterable[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """The flat stored elements of each tensor, codes as uint8, in the order of the records.
 
     records: index and record of each tensor. payload: the payload section.
@@ -65,10 +57,10 @@ def decode_elements(
 
 def _decode_batch(
     batch: list[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
+) -> Iterator[tuple[int, NDArray[Any]]]:
     for index, record in batch:
         _check_chunks(record, payload, index)
-    symbols = {}
+    symbols: dict[int, NDArray[np.uint8]] = {}
     for coder in Coder:
         coded = [
             pair for pair in batch if pair[1].mode in layout.CODED_MODES and pair[1].coder is coder
@@ -115,39 +107,37 @@ def _decode_symbols(
 def _decode_together(
     records: list[TensorRecord], coder: Coder, payload: NDArray[np.uint8]
 ) -> list[NDArray[np.uint8]]:
-    tables = [
-        table
-        for record in records
-        for table in (record.value_table, record.position_table)
-        if table is not None
-    ]
-    streams: list[_Stream] = []
-    ends = []
-    first_table = 0
+    tables: list[Table] = []
+    rows: list[tuple[int, int, int, int]] = []
+    ends = [0]
     for record in records:
         for number, chunk in enumerate(record.chunks):
-            streams += _chunk_streams(record, chunk, record.chunk_elements(number), first_table)
-        first_table += 2 if record.mode in layout.SPARSE_MODES else 1
-        ends.append(len(streams))
-    starts, sizes, counts, table_of = (
-        np.array([getattr(stream, name) for stream in streams], np.int64)
-        for name in ("start", "size", "count", "table")
-    )
-    decode = huffman.decode_streams if coder is Coder.HUFFMAN else rans.decode_streams
-    symbols = decode(payload, starts, sizes, counts, tables, table_of)
-    bounds = np.concatenate([[0], np.cumsum(counts)])[[0, *ends]]
-    return [symbols[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+            rows += _chunk_streams(record, chunk, record.chunk_elements(number), len(tables))
+        tables += [
+            table for table in (record.value_table, record.position_table) if table is not None
+        ]
+        ends.append(len(rows))
+    streams = Streams(*np.array(rows, np.int64).reshape(-1, 4).T)
+    if coder is Coder.HUFFMAN:
+        lengths = [table.astype(np.uint8, copy=False) for table in tables]
+        symbols = huffman.decode_streams(payload, streams, lengths)
+    else:
+        frequencies = [table.astype(np.uint16, copy=False) for table in tables]
+        symbols = rans.decode_streams(payload, streams, frequencies)
+    bounds = np.concatenate([streams.targets, [symbols.size]])[ends]
+    return [symbols[start:end] for start, end in pairwise(bounds.tolist())]
 
 
 def _chunk_streams(
     record: TensorRecord, chunk: ChunkEntry, elements: int, first_table: int
-) -> Iterator[_Stream]:
+) -> Iterator[tuple[int, int, int, int]]:
+    """Start, size, number of symbols and table of each stream of a chunk."""
     start = chunk.offset
     sizes = iter(chunk.stream_bytes)
     for table, symbols in enumerate(_sequence_lengths(record.mode, chunk, elements), first_table):
-        for count in huffman.segment_counts(symbols, record.streams):
+        for count in segment_counts(symbols, record.streams):
             size = next(sizes)
-            yield _Stream(start, size, count, table)
+            yield start, size, count, table
             start += size
 
 
@@ -162,7 +152,7 @@ def _sequence_lengths(mode: Mode, chunk: ChunkEntry, elements: int) -> tuple[int
 
 def _elements(
     record: TensorRecord, payload: NDArray[np.uint8], symbols: NDArray[np.uint8] | None
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     dtype = STORED_DTYPES[record.stored]
     if symbols is None:
         if record.mode is Mode.CONSTANT:
@@ -191,7 +181,7 @@ def _elements(
     return codes
 
 
-def _check_codes(record: TensorRecord, codes: NDArray[np.generic]) -> None:
+def _check_codes(record: TensorRecord, codes: NDArray[Any]) -> None:
     """Chapter 6: no code is above the codebook's last index."""
     if record.codebook is not None and codes.size and int(codes.max()) >= record.codebook.size:
         raise CorruptError(f"a code is above the codebook's last index {record.codebook.size - 1}")

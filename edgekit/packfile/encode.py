@@ -20,14 +20,13 @@ from edgekit.codec.kernels import (
 )
 from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Mode
+from edgekit.packfile.records import Table
 
 DIRECT_CHUNK_LOG2 = 16
 SPARSE_CHUNK_LOG2 = 18
 STREAMS = 4
 SINGLE_STREAM_BELOW = 1024
 """Symbols below which one stream costs less than the four's ends and lengths bring in speed."""
-
-_Table = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class _Candidate:
 
     mode: Mode
     coder: Coder
-    tables: tuple[_Table, ...]
+    tables: tuple[Table, ...]
     streams: int
     chunk_log2: int
     least_bytes: float
@@ -167,7 +166,7 @@ def _candidate(mode: Mode, coder: Coder, elements: int, *counts: NDArray[np.int6
     most = DIRECT_CHUNK_LOG2 if mode is Mode.DIRECT else SPARSE_CHUNK_LOG2
     chunk_log2 = chunk_log2_for(elements, most)
     chunks = -(-elements >> chunk_log2)
-    tables: list[_Table] = []
+    tables: list[Table] = []
     least = 0.0
     for count in counts:
         if coder is Coder.HUFFMAN:
@@ -203,9 +202,11 @@ def _encode(codes: NDArray[np.uint8], candidate: _Candidate) -> Coding:
         streams: list[bytes] = []
         for sequence, table in zip(sequences, candidate.tables, strict=True):
             if candidate.coder is Coder.HUFFMAN:
-                streams += encode_streams(sequence, table.astype(np.uint8), candidate.streams)
+                streams += encode_streams(
+                    sequence, table.astype(np.uint8, copy=False), candidate.streams
+                )
             else:
-                streams.append(encode_rans(sequence, table.astype(np.uint16)))
+                streams.append(encode_rans(sequence, table.astype(np.uint16, copy=False)))
         chunk = b"".join(streams)
         counts = [sequence.size for sequence in sequences] if len(sequences) > 1 else []
         if candidate.mode is Mode.MASK:
@@ -217,16 +218,21 @@ def _encode(codes: NDArray[np.uint8], candidate: _Candidate) -> Coding:
             + b"".join(varint(number) for number in (*counts, *sizes))
         )
         chunks.append(chunk)
-    write_table = huffman.write_table if candidate.coder is Coder.HUFFMAN else rans.write_table
     return Coding(
         candidate.mode,
         candidate.coder,
         candidate.streams,
         candidate.chunk_log2,
-        b"".join(write_table(table) for table in candidate.tables),
+        b"".join(_stored_table(table) for table in candidate.tables),
         b"".join(index),
         chunks,
     )
+
+
+def _stored_table(table: Table) -> bytes:
+    if table.dtype == np.uint8:
+        return huffman.write_table(table.astype(np.uint8, copy=False))
+    return rans.write_table(table.astype(np.uint16, copy=False))
 
 
 def _sequences(chunk: NDArray[np.uint8], mode: Mode) -> tuple[NDArray[np.uint8], ...]:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import (  # type: ignore[import-untyped]  # has no annotations
+    DecodeError,
+    EncodeError,
+)
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 

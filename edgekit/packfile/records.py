@@ -20,7 +20,8 @@ from edgekit.packfile.cursor import Cursor
 from edgekit.packfile.layout import Coder, Mode, ScaleKind, Type
 
 _Member = TypeVar("_Member", Mode, Coder, Type)
-_Table = NDArray[np.uint8] | NDArray[np.uint16]
+Table = NDArray[np.uint8] | NDArray[np.uint16]
+"""Code lengths or frequencies of the 256 symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class TensorRecord:
     exceptions: tuple[tuple[int, np.float32], ...]
     codebook: NDArray[np.float32] | None
     constant: bytes
-    value_table: _Table | None
-    position_table: _Table | None
+    value_table: Table | None
+    position_table: Table | None
     chunks: tuple[ChunkEntry, ...]
 
     @property
@@ -99,6 +100,17 @@ class TensorRecord:
         return min(self.elements - (number << self.chunk_log2), 1 << self.chunk_log2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the bytes `coding`, `types` and `layout` say about the elements."""
+
+    mode: Mode
+    coder: Coder
+    restored: Type
+    stored: Type
+    streams: int
+
+
 def parse_record(cursor: Cursor, payload_offset: int, *, allow_rans: bool) -> TensorRecord:
     """The record at the cursor, which moves behind it.
 
@@ -110,16 +122,19 @@ def parse_record(cursor: Cursor, payload_offset: int, *, allow_rans: bool) -> Te
     coding, types, scaling, shape_byte = (
         body.u8(name) for name in ("coding", "types", "scaling", "layout")
     )
-    mode = _member(Mode, coding & 15, "mode", body)
-    coder = _member(Coder, coding >> 4, "coder", body)
-    restored = _member(Type, types & 15, "restored type", body)
-    stored = _member(Type, types >> 4, "stored type", body)
+    head = _Head(
+        _member(Mode, coding & 15, "mode", body),
+        _member(Coder, coding >> 4, "coder", body),
+        _member(Type, types & 15, "restored type", body),
+        _member(Type, types >> 4, "stored type", body),
+        _check_shape_byte(shape_byte, body),
+    )
+    mode = head.mode
     kind = ScaleKind(scaling & layout.SCALE_KIND_MASK)
     has_codebook = bool(scaling & layout.CODEBOOK_FLAG)
-    streams = _check_shape_byte(shape_byte, body)
     _check_scaling(scaling, kind, body, has_codebook=has_codebook)
-    _check_types(restored, stored, body, scaled=kind is not ScaleKind.NONE or has_codebook)
-    _check_coding(mode, coder, stored, streams, body, allow_rans=allow_rans)
+    _check_types(head, body, scaled=kind is not ScaleKind.NONE or has_codebook)
+    _check_coding(head, body, allow_rans=allow_rans)
 
     chunk_log2 = body.u8("chunk_log2")
     if chunk_log2 < layout.MIN_CHUNK_LOG2:
@@ -146,29 +161,29 @@ def parse_record(cursor: Cursor, payload_offset: int, *, allow_rans: bool) -> Te
             raise body.corrupt("a sparse tensor's codebook has another value 0 than +0")
 
     constant = b""
-    value_table: _Table | None = None
-    position_table: _Table | None = None
+    value_table: Table | None = None
+    position_table: Table | None = None
     if mode is Mode.CONSTANT:
         if elements > layout.MAX_CONSTANT_ELEMENTS:
             raise body.limit(f"a constant tensor has {elements} elements, more than 2^24")
-        constant = body.bytes(layout.TYPE_BYTES[stored], "the constant")
+        constant = body.bytes(layout.TYPE_BYTES[head.stored], "the constant")
     if mode in layout.CODED_MODES:
-        value_table = _parse_table(body, coder)
+        value_table = _parse_table(body, head.coder)
         if mode in layout.SPARSE_MODES:
             if value_table[0]:
                 raise body.corrupt("the value table of a sparse tensor gives symbol 0 a code")
-            position_table = _parse_table(body, coder)
-    chunks = _parse_chunks(body, mode, stored, streams, elements, chunk_log2, payload_offset)
+            position_table = _parse_table(body, head.coder)
+    chunks = _parse_chunks(body, head, elements, chunk_log2, payload_offset)
     body.check_used("a record")
     return TensorRecord(
         offset=offset,
         record_bytes=cursor.offset - offset,
         mode=mode,
-        coder=coder,
-        restored=restored,
-        stored=stored,
+        coder=head.coder,
+        restored=head.restored,
+        stored=head.stored,
         shape=shape,
-        streams=streams,
+        streams=head.streams,
         chunk_log2=chunk_log2,
         scale_kind=kind,
         axis=axis,
@@ -207,8 +222,9 @@ def _check_scaling(scaling: int, kind: ScaleKind, body: Cursor, *, has_codebook:
         raise body.corrupt("a codebook that isn't there is marked as f16")
 
 
-def _check_types(restored: Type, stored: Type, body: Cursor, *, scaled: bool) -> None:
+def _check_types(head: _Head, body: Cursor, *, scaled: bool) -> None:
     """Chapter 3.2: which stored type may stand for which restored type."""
+    restored, stored = head.restored, head.stored
     if restored is Type.CODE:
         raise body.corrupt("a tensor's restored type is code")
     if stored is Type.CODE:
@@ -227,19 +243,17 @@ def _check_types(restored: Type, stored: Type, body: Cursor, *, scaled: bool) ->
         raise body.corrupt(f"{stored.name.lower()} can't be restored to {restored.name.lower()}")
 
 
-def _check_coding(
-    mode: Mode, coder: Coder, stored: Type, streams: int, body: Cursor, *, allow_rans: bool
-) -> None:
+def _check_coding(head: _Head, body: Cursor, *, allow_rans: bool) -> None:
     """Chapter 3.1: which coder, type and number of streams each mode takes."""
-    if mode in layout.CODED_MODES:
-        if stored is not Type.CODE:
+    if head.mode in layout.CODED_MODES:
+        if head.stored is not Type.CODE:
             raise body.corrupt("a coded tensor isn't stored as codes")
-        if coder is Coder.RANS and not allow_rans:
+        if head.coder is Coder.RANS and not allow_rans:
             raise body.corrupt("a tensor is coded by rANS, but the feature bit isn't set")
-        if coder is Coder.RANS and streams != 1:
+        if head.coder is Coder.RANS and head.streams != 1:
             raise body.corrupt("a tensor coded by rANS has more than one stream")
         return
-    if coder is not Coder.HUFFMAN or streams != 1:
+    if head.coder is not Coder.HUFFMAN or head.streams != 1:
         raise body.corrupt("a tensor that isn't coded names a coder or streams")
 
 
@@ -275,8 +289,8 @@ def _parse_scales(
     return axis, common, tuple(exceptions)
 
 
-def _parse_table(body: Cursor, coder: Coder) -> _Table:
-    read: Callable[[memoryview, int], tuple[_Table, int]] = (
+def _parse_table(body: Cursor, coder: Coder) -> Table:
+    read: Callable[[memoryview, int], tuple[Table, int]] = (
         huffman.read_table if coder is Coder.HUFFMAN else rans.read_table
     )
     start = body.offset
@@ -289,48 +303,39 @@ def _parse_table(body: Cursor, coder: Coder) -> _Table:
 
 
 def _parse_chunks(
-    body: Cursor,
-    mode: Mode,
-    stored: Type,
-    streams: int,
-    elements: int,
-    chunk_log2: int,
-    payload_offset: int,
+    body: Cursor, head: _Head, elements: int, chunk_log2: int, payload_offset: int
 ) -> tuple[ChunkEntry, ...]:
     """The chunk index (3.4)."""
-    if mode is Mode.CONSTANT:
+    if head.mode is Mode.CONSTANT:
         return ()
     chunks = []
     offset = payload_offset
     for start in range(0, elements, 1 << chunk_log2):
-        count = min(elements - start, 1 << chunk_log2)
-        chunk = _parse_chunk(body, mode, stored, streams, count, offset)
+        chunk = _parse_chunk(body, head, min(elements - start, 1 << chunk_log2), offset)
         offset += chunk.chunk_bytes
         chunks.append(chunk)
     return tuple(chunks)
 
 
-def _parse_chunk(
-    body: Cursor, mode: Mode, stored: Type, streams: int, elements: int, offset: int
-) -> ChunkEntry:
+def _parse_chunk(body: Cursor, head: _Head, elements: int, offset: int) -> ChunkEntry:
     chunk_bytes = body.varint("chunk_bytes")
     crc32c = body.u32("a chunk's crc32c")
-    if mode is Mode.RAW:
-        if chunk_bytes != elements * layout.TYPE_BYTES[stored]:
+    if head.mode is Mode.RAW:
+        if chunk_bytes != elements * layout.TYPE_BYTES[head.stored]:
             raise body.corrupt("a raw chunk's length isn't that of its elements")
         return ChunkEntry(offset, chunk_bytes, crc32c, 0, 0, ())
     values = gaps = 0
-    if mode in layout.SPARSE_MODES:
+    if head.mode in layout.SPARSE_MODES:
         values = body.varint("value_count")
         if values > elements:
             raise body.corrupt("a chunk has more values than elements")
-    if mode is Mode.GAP:
+    if head.mode is Mode.GAP:
         gaps = body.varint("gap_count")
         # Each value has one gap symbol, and each filler passes 255 elements before a value.
         if not values <= gaps <= values + (elements - values) // layout.GAP_FILLER:
             raise body.corrupt("a chunk has more or fewer gaps than its elements and values allow")
-    sequences = 2 if mode in layout.SPARSE_MODES else 1
-    sizes = [body.varint("stream_bytes") for _ in range(sequences * streams - 1)]
+    sequences = 2 if head.mode in layout.SPARSE_MODES else 1
+    sizes = [body.varint("stream_bytes") for _ in range(sequences * head.streams - 1)]
     last = chunk_bytes - sum(sizes)
     if last < 0:
         raise body.corrupt("the streams of a chunk are longer than the chunk")

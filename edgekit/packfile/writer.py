@@ -17,7 +17,7 @@ from edgekit.errors import EdgekitError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import layout
 from edgekit.packfile.decode import STORED_DTYPES
-from edgekit.packfile.encode import Coding, encode_codes, encode_elements, varint
+from edgekit.packfile.encode import encode_codes, encode_elements, varint
 from edgekit.packfile.layout import Coder, Feature, ScaleKind, Section, Type
 from edgekit.packfile.reader import open_packfile
 from edgekit.tensors import (
