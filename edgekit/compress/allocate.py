@@ -44,15 +44,16 @@ def channel_steps(layer: Layer, factor: float) -> NDArray[np.float32]:
     step = factor / np.sqrt(layer.curvature)
     largest = np.abs(layer.weights).max(axis=1, initial=0.0)
     # Rounding to float16 may shorten a step by 2^-11 of it; half a code is room enough.
-    steps = np.maximum(step, largest / (layer.limit + 0.4)).astype(np.float16)
-    smallest = np.finfo(np.float16).smallest_subnormal
-    return np.asarray(np.maximum(steps, smallest), np.float32)
+    steps = np.maximum(step, largest / (layer.limit + 0.4))
+    half = np.finfo(np.float16)
+    steps = np.clip(steps, half.smallest_subnormal, half.max)
+    return np.asarray(steps.astype(np.float16), np.float32)
 
 
 def round_to_grid(layer: Layer, steps: NDArray[np.float32]) -> NDArray[np.int8]:
     """Nearest codes, (channels, inputs) int8."""
     codes = np.rint(layer.weights / steps[:, None])
-    return np.clip(codes, -layer.limit, layer.limit).astype(np.int8)
+    return np.asarray(np.clip(codes, -layer.limit, layer.limit), np.int8)
 
 
 def entropy_bits(codes: NDArray[np.int8]) -> float:

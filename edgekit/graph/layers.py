@@ -6,6 +6,7 @@ A layer is a linear map of patches of its input: output = filters @ patch + bias
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ def find_layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _bias(
-    node: NodeProto, packed: dict[str, object], uses: dict[str, int], graph: GraphProto
+    node: NodeProto, packed: Mapping[str, object], uses: dict[str, int], graph: GraphProto
 ) -> str | None:
     """The bias that only this node adds, its own third input or a vector added behind it."""
     if len(node.input) > 2:

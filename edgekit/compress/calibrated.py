@@ -1,0 +1,233 @@
+"""Post-training compression by calibration inputs: sensitivity, one step a layer, feedback, bias.
+
+```
+inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (error feedback) ─→ biases
+                                              ↑ bisection to bits, bytes or divergence
+```
+
+The inputs need no labels. A fifth of them is held back: it chooses the damping of the feedback
+and gives the divergence that is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress import allocate
+from edgekit.compress.calibrate import LayerStatistics, Probe, layer_statistics
+from edgekit.compress.correct import output_shift
+from edgekit.compress.feedback import error_feedback
+from edgekit.compress.prune import global_counts, smallest
+from edgekit.compress.quantize import code_limit
+from edgekit.compress.sensitivity import curvatures, divergence
+from edgekit.errors import DataError
+from edgekit.graph import Graph
+from edgekit.graph.layers import Layer, find_layers
+from edgekit.tensors import CodedTensor
+
+DAMPINGS = (0.1, 1.0)
+"""Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
+
+_SENSITIVITY_INPUTS = 32
+_SEED = 0
+
+Codes = dict[str, NDArray[np.int8]]
+Steps = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """Layers on their grids.
+
+    coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
+    divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
+        with the same largest output. held_back: their number. damping: of the error feedback.
+    """
+
+    coded: dict[str, CodedTensor]
+    biases: dict[str, NDArray[np.float32]]
+    divergence: float
+    agreement: float
+    held_back: int
+    damping: float
+
+
+class Calibration:
+    """A model measured on calibration inputs, ready to be put on grids of any fineness."""
+
+    def __init__(self, graph: Graph, inputs: NDArray[np.float32], *, sparsity: float = 0.0) -> None:
+        if len(inputs) < 2:
+            raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
+        self._probe = Probe(graph, inputs)
+        inputs = self._probe.inputs
+        self._held_back = inputs[::5]
+        self._layers = tuple(
+            layer for layer in find_layers(graph) if _is_float32(graph, layer.weight)
+        )
+        self._numbers = {
+            weight.name: weight.float32() for weight in graph.weights if weight.dtype == "float32"
+        }
+        shapes = {weight.name: weight.shape for weight in graph.weights}
+        rng = np.random.default_rng(_SEED)
+        self._statistics: dict[str, LayerStatistics] = layer_statistics(
+            self._probe, self._layers, shapes, rng
+        )
+        self._curvatures = curvatures(
+            self._probe, self._layers, self._numbers, self._statistics, inputs[:_SENSITIVITY_INPUTS]
+        )
+        self._reference = self._probe.outputs(inputs=self._held_back)
+        self._kept = self._prune(sparsity)
+
+    @property
+    def weight_count(self) -> int:
+        """Weights of all followed layers."""
+        return sum(self._numbers[layer.weight].size for layer in self._layers)
+
+    def at_bits(self, bits: int) -> Calibrated:
+        """At most `bits` bits a code: the grid of each channel reaches its largest weight."""
+        limit = code_limit(bits)
+        steps = {
+            layer.weight: allocate.channel_steps(
+                # A step that even an infinitely sensitive layer would not need to be finer than.
+                allocate.Layer(self._filters(layer), np.inf, limit),
+                1.0,
+            )
+            for layer in self._layers
+        }
+        return self._best_damping(steps, limit)
+
+    def at_entropy(self, bits_per_weight: float) -> Calibrated:
+        """All codes together take this many bits of entropy a weight, where they hurt least."""
+        return self._best_damping(self._steps(bits_per_weight * self.weight_count))
+
+    def at_size(
+        self, target_bytes: int, pack: Callable[[Calibrated], int], first_guess: float
+    ) -> Calibrated:
+        """The best file of at most `target_bytes`; `pack` gives a finished file's bytes.
+
+        first_guess: bits of entropy to begin with. Raises PlanError where no grid is coarse enough.
+        """
+        target = first_guess
+        for _ in range(4):
+            found = self._best_damping(self._steps(target))
+            size = pack(found)
+            if 0.995 * target_bytes <= size <= target_bytes:
+                break
+            # A little below, so that what the coder wastes doesn't pass the target again.
+            target += 8 * (0.999 * target_bytes - size)
+        return found
+
+    def at_divergence(self, most: float) -> Calibrated:
+        """The coarsest grids whose outputs part by at most `most` nats on held-back inputs."""
+        factor = allocate.factor_for_bits(self._allocated(), 4.0 * self.weight_count)
+        best: Calibrated | None = None
+        for _ in range(6):
+            found = self._best_damping(self._steps_at(factor))
+            if found.divergence <= most:
+                best = found
+            if 0.93 * most <= found.divergence <= most:
+                break
+            # The divergence grows with the square of the step.
+            factor *= float(np.clip(np.sqrt(0.97 * most / max(found.divergence, 1e-9)), 0.3, 3))
+        if best is None:
+            raise DataError(
+                f"no grid keeps the divergence at {most:g} nats on {len(self._held_back)} inputs; "
+                f"the finest one tried reached {found.divergence:.3g}"
+            )
+        return best
+
+    def _filters(self, layer: Layer) -> NDArray[np.float32]:
+        filters = layer.filters(self._numbers[layer.weight])
+        kept = self._kept.get(layer.weight)
+        return filters if kept is None else filters * kept
+
+    def _prune(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
+        """Masks of the weights that stay: the least sqrt(curvature) * |weight| go."""
+        if not sparsity:
+            return {}
+        scores = [
+            layer.filters(self._numbers[layer.weight])
+            * np.float32(np.sqrt(self._curvatures[layer.weight]))
+            for layer in self._layers
+        ]
+        counts = global_counts(scores, sparsity)
+        return {
+            layer.weight: ~smallest(score, count)
+            for layer, score, count in zip(self._layers, scores, counts, strict=True)
+        }
+
+    def _allocated(self) -> list[allocate.Layer]:
+        return [
+            allocate.Layer(self._filters(layer), self._curvatures[layer.weight])
+            for layer in self._layers
+        ]
+
+    def _steps(self, target_bits: float) -> Steps:
+        return self._steps_at(allocate.factor_for_bits(self._allocated(), target_bits))
+
+    def _steps_at(self, factor: float) -> Steps:
+        return {
+            layer.weight: allocate.channel_steps(weights, factor)
+            for layer, weights in zip(self._layers, self._allocated(), strict=True)
+        }
+
+    def _best_damping(self, steps: Steps, limit: int = allocate.CODE_LIMIT) -> Calibrated:
+        tried = [self._on_grid(steps, damping, limit) for damping in DAMPINGS]
+        return min(tried, key=lambda found: found.divergence)
+
+    def _on_grid(self, steps: Steps, damping: float, limit: int) -> Calibrated:
+        coded: dict[str, CodedTensor] = {}
+        biases: dict[str, NDArray[np.float32]] = {}
+        changed: dict[str, NDArray[np.float32]] = {}
+        for layer in self._layers:
+            name = layer.weight
+            codes = self._codes(layer, steps[name], damping, limit)
+            original = self._numbers[name]
+            error = codes * steps[name][:, None] - layer.filters(original)
+            if layer.bias is not None:
+                shift = output_shift(layer, error, self._statistics[name].mean, original.shape)
+                bias = self._numbers[layer.bias]
+                biases[layer.bias] = (bias - shift.reshape(bias.shape)).astype(np.float32)
+            coded[name] = _coded(layer, codes, steps[name], original.shape)
+            restored = codes * steps[name][:, None]
+            changed[name] = np.ascontiguousarray(
+                restored.T if layer.inputs_first else restored, np.float32
+            ).reshape(original.shape)
+        outputs = self._probe.outputs({**changed, **biases}, self._held_back)
+        same = outputs.reshape(len(outputs), -1).argmax(1) == self._reference.reshape(
+            len(outputs), -1
+        ).argmax(1)
+        return Calibrated(
+            coded,
+            biases,
+            divergence(self._reference, outputs),
+            float(same.mean()),
+            len(self._held_back),
+            damping,
+        )
+
+    def _codes(
+        self, layer: Layer, steps: NDArray[np.float32], damping: float, limit: int
+    ) -> NDArray[np.int8]:
+        hessian = self._statistics[layer.weight].hessian
+        filters = layer.filters(self._numbers[layer.weight])
+        kept = self._kept.get(layer.weight)
+        if hessian is None:
+            pruned = filters if kept is None else filters * kept
+            return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
+        return error_feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
+
+
+def _is_float32(graph: Graph, name: str) -> bool:
+    return next(weight.dtype for weight in graph.weights if weight.name == name) == "float32"
+
+
+def _coded(
+    layer: Layer, codes: NDArray[np.int8], steps: NDArray[np.float32], shape: tuple[int, ...]
+) -> CodedTensor:
+    axis = 1 if layer.inputs_first else 0
+    return CodedTensor(layer.weight, "float32", layer.unfiltered(codes, shape), steps, axis)
