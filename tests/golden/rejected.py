@@ -1,0 +1,646 @@
+"""The packed files that every decoder must refuse: each breaks one rule of docs/format.md."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.codec import huffman
+from edgekit.packfile.layout import Coder, Mode
+from edgekit.tensors import CodedTensor, StoredTensor
+from tests.golden.accepted import ONE, WORKED_EXAMPLE, grid, signed, sparse
+from tests.golden.building import File, Tensor, coded, packed, stored, varint
+
+CORRUPT, TRUNCATED, VERSION = "CorruptError", "TruncatedError", "VersionError"
+CHECKSUM, LIMIT = "ChecksumError", "LimitError"
+
+Vector = tuple[str, str, str, bytes]
+"""Name, error, rule and bytes."""
+
+EXAMPLE = WORKED_EXAMPLE
+GOOD = File((EXAMPLE,))
+GAP = coded(grid(sparse(300, 3, 280)), Mode.GAP, chunk_log2=9)
+MASK = coded(grid(sparse(13, 2, 12)), Mode.MASK)
+RAW = stored(StoredTensor("w", "float32", np.array([1, 2, 3], np.float32)))
+CONSTANT = stored(StoredTensor("w", "float32", np.ones(4, np.float32)), Mode.CONSTANT)
+CHANNELS = coded(grid(signed(1, 2, 1, 2), np.array([1, 2], np.float32)), Mode.DIRECT)
+BOOK = coded(
+    CodedTensor(
+        "w", "float32", np.array([0, 1, 1], np.uint8), ONE, 0, np.array([0, 2], np.float32)
+    ),
+    Mode.DIRECT,
+)
+RANS = coded(grid(signed(1, 2, 1, 3, 1, 1)), Mode.DIRECT, coder=Coder.RANS)
+
+
+def rejected() -> Iterator[Vector]:
+    """All vectors, in the order of chapter 7's checks."""
+    for name, error, rule, file in (*_header(), *_directory(), *_packed_sections()):
+        yield name, error, rule, file if isinstance(file, bytes) else file.to_bytes()
+    for name, error, rule, tensor in (
+        *_heads(),
+        *_types_and_modes(),
+        *_scales(),
+        *_huffman_tables(),
+        *_indices(),
+        *_streams(),
+        *_sparse(),
+        *_rans(),
+    ):
+        yield name, error, rule, File((tensor,)).to_bytes()
+
+
+def _header() -> Iterator[tuple[str, str, str, File | bytes]]:
+    good = GOOD.to_bytes()
+    yield "no_bytes", TRUNCATED, "2.1: an empty file", b""
+    yield (
+        "magic",
+        CORRUPT,
+        "2.1: the magic of a text-mode transfer",
+        good.replace(b"\r\n", b"\n", 1),
+    )
+    yield "header_cut", TRUNCATED, "2.1: 20 bytes of the header", good[:20]
+    yield "major", VERSION, "2.1: major version 2", replace(GOOD, header={"major": 2})
+    yield "feature", VERSION, "2.4: feature bit 31", replace(GOOD, header={"features": 1 << 31})
+    yield "file_cut", TRUNCATED, "2.1: the last byte is missing", good[:-1]
+    yield "file_longer", CORRUPT, "2.1: a byte behind the end", replace(GOOD, behind=b"\0")
+    yield (
+        "claims_4_gib",
+        TRUNCATED,
+        "2.1: file_bytes says 4 GiB",
+        replace(GOOD, header={"file_bytes": 2**32}),
+    )
+    yield "header_check", CHECKSUM, "2.2: the header's CRC-32C", replace(GOOD, header_check=1)
+    yield "header_zeros", CORRUPT, "2.2: four bytes that must be 0", replace(GOOD, header_zeros=1)
+    yield (
+        "tensor_count",
+        LIMIT,
+        "8: 1,000,001 tensors",
+        replace(GOOD, header={"tensor_count": 1_000_001}),
+    )
+    yield "sections_few", CORRUPT, "2.1: 4 sections", replace(GOOD, header={"section_count": 4})
+    yield "sections_many", LIMIT, "8: 17 sections", replace(GOOD, header={"section_count": 17})
+    yield (
+        "directory_cut",
+        TRUNCATED,
+        "2.2: 16 sections in a file for 5",
+        replace(File(), header={"section_count": 16}),
+    )
+
+
+def _directory() -> Iterator[tuple[str, str, str, File | bytes]]:
+    def entry(place: int, name: str, value: int) -> File:
+        return replace(GOOD, directory={(place, name): value})
+
+    yield "section_order", CORRUPT, "2.2: section 3 in the place of section 2", entry(1, "kind", 3)
+    yield (
+        "section_unknown",
+        CORRUPT,
+        "2.2: section 6, between the known and the free",
+        replace(GOOD, extra=((6, b""),)),
+    )
+    yield (
+        "section_twice",
+        CORRUPT,
+        "2.2: section 256 twice",
+        replace(GOOD, extra=((256, b""), (256, b""))),
+    )
+    yield (
+        "section_offset",
+        CORRUPT,
+        "2.2: a section begins 8 bytes too late",
+        entry(2, "offset", 232),
+    )
+    yield "section_end", TRUNCATED, "2.2: a section passes the end", entry(4, "bytes", 4096)
+    yield (
+        "section_huge",
+        TRUNCATED,
+        "2.2: a section of 2^64 - 1 bytes",
+        entry(4, "bytes", 2**64 - 1),
+    )
+    yield "padding", CORRUPT, "2.2: padding of another value than 0", replace(GOOD, padding=b"\1")
+    yield (
+        "gap_before_sha256",
+        CORRUPT,
+        "2.2: 8 bytes between the last section and the SHA-256",
+        replace(GOOD, gap=bytes(8)),
+    )
+    yield "section_check", CHECKSUM, "2.2: the CRC-32C of the tensor section", entry(0, "crc32c", 1)
+    yield (
+        "free_section_check",
+        CHECKSUM,
+        "2.3: the CRC-32C of a free section",
+        replace(GOOD, extra=((256, b"later"),), directory={(5, "crc32c"): 1}),
+    )
+    yield "payload_check", CORRUPT, "2.2: the payload's entry has a CRC-32C", entry(1, "crc32c", 1)
+    yield "sha256", CHECKSUM, "2.5: another SHA-256", replace(GOOD, sha256=bytes(32))
+
+
+def _packed_sections() -> Iterator[tuple[str, str, str, File | bytes]]:
+    stream = zlib.compress(b"w\0", 9)
+    dictionary = zlib.compressobj(zdict=b"w\0")
+    with_dictionary = dictionary.compress(b"w\0") + dictionary.flush()
+    for name, error, rule, names in (
+        ("packed_cut", TRUNCATED, "2.3: a packed section of 3 bytes", b"\2\0\0"),
+        (
+            "packed_limit",
+            LIMIT,
+            "8: names of 2^26 + 1 bytes",
+            struct.pack("<I", 2**26 + 1) + stream,
+        ),
+        (
+            "packed_ratio",
+            CORRUPT,
+            "2.3: more than 1032 times the stream",
+            struct.pack("<I", 2**26) + stream,
+        ),
+        (
+            "packed_shorter",
+            CORRUPT,
+            "2.3: gives fewer bytes than stated",
+            struct.pack("<I", 3) + stream,
+        ),
+        (
+            "packed_longer",
+            CORRUPT,
+            "2.3: gives more bytes than stated",
+            struct.pack("<I", 1) + stream,
+        ),
+        ("packed_stream", CORRUPT, "2.3: no zlib stream", struct.pack("<I", 2) + b"abcdefgh"),
+        (
+            "packed_unfinished",
+            CORRUPT,
+            "2.3: the zlib stream's end is missing",
+            struct.pack("<I", 2) + stream[:-1],
+        ),
+        (
+            "packed_behind",
+            CORRUPT,
+            "2.3: a byte behind the zlib stream",
+            struct.pack("<I", 2) + stream + b"\0",
+        ),
+        (
+            "packed_dictionary",
+            CORRUPT,
+            "2.3: a zlib stream with a preset dictionary",
+            struct.pack("<I", 2) + with_dictionary,
+        ),
+        ("names_few", CORRUPT, "2.3: no name for a tensor", packed(b"")),
+        ("names_many", CORRUPT, "2.3: two names for a tensor", packed(b"v\0w\0")),
+        ("names_unended", CORRUPT, "2.3: bytes behind the last name's zero", packed(b"w\0v")),
+        ("names_empty", CORRUPT, "2.3: an empty name", packed(b"\0")),
+        ("names_utf8", CORRUPT, "2.3: a name that isn't UTF-8", packed(b"\xff\0")),
+    ):
+        yield name, error, rule, replace(GOOD, names=names)
+    yield "names_twice", CORRUPT, "2.3: two tensors of one name", File((RAW, EXAMPLE))
+    for name, rule, manifest in (
+        ("manifest_json", "2.3: a manifest that isn't JSON", b"{"),
+        ("manifest_array", "2.3: a manifest that isn't an object", b"[]"),
+        ("manifest_nan", "2.3: NaN, which isn't JSON", b'{"a":NaN}'),
+        ("manifest_utf8", "2.3: a manifest that isn't UTF-8", b'{"a":"\xff"}'),
+        ("manifest_deep", "2.3: a manifest nested beyond reason", b'{"a":' + b"[" * 99999),
+    ):
+        yield name, CORRUPT, rule, replace(GOOD, manifest=packed(manifest))
+    record = EXAMPLE.record
+    for name, error, rule, section in (
+        ("record_missing", TRUNCATED, "3: no record for a tensor", b""),
+        ("record_extra", CORRUPT, "3: a record more than tensors", record + record),
+        ("record_cut", TRUNCATED, "3: the record is longer than its section", record[:-1]),
+    ):
+        yield name, error, rule, replace(GOOD, tensor_section=section)
+    yield (
+        "payload_shorter",
+        TRUNCATED,
+        "3.4: a chunk passes the payload's end",
+        replace(GOOD, payload=EXAMPLE.payload[:1]),
+    )
+    yield (
+        "rans_feature",
+        CORRUPT,
+        "3.1: rANS without feature bit 0",
+        File((RANS,), header={"features": 0}),
+    )
+    yield (
+        "payload_longer",
+        CORRUPT,
+        "4: a byte of no chunk",
+        replace(GOOD, payload=EXAMPLE.payload + b"\0"),
+    )
+
+
+_Broken = Iterator[tuple[str, str, str, Tensor]]
+
+
+def _heads() -> _Broken:
+    yield (
+        "record_longer",
+        CORRUPT,
+        "3: a byte behind the record's last field",
+        EXAMPLE.change(stream_bytes__0=b"\0"),
+    )
+    yield (
+        "record_shorter",
+        TRUNCATED,
+        "3: the record ends inside its last field",
+        EXAMPLE.change(crc32c__0=b"\0"),
+    )
+    yield (
+        "varint_long",
+        CORRUPT,
+        "1: a varint with a needless zero byte",
+        EXAMPLE.change(dims=b"\x88\0"),
+    )
+    yield (
+        "varint_33_bits",
+        CORRUPT,
+        "1: a varint of 2^32",
+        EXAMPLE.change(dims=b"\x80\x80\x80\x80\x10"),
+    )
+    yield (
+        "varint_six_bytes",
+        CORRUPT,
+        "1: a varint of 6 bytes",
+        EXAMPLE.change(dims=b"\x80\x80\x80\x80\x80\x01"),
+    )
+    yield "mode", CORRUPT, "3.1: mode 5", EXAMPLE.change(coding=b"\x05")
+    yield "coder", CORRUPT, "3: coder 2", EXAMPLE.change(coding=b"\x22")
+    yield "restored_type", CORRUPT, "3.2: restored type 9", EXAMPLE.change(types=b"\x09")
+    yield "stored_type", CORRUPT, "3.2: stored type 9", EXAMPLE.change(types=b"\x91")
+    yield "scaling_bits", CORRUPT, "3: bit 5 of the scaling byte", EXAMPLE.change(scaling=b"\x29")
+    yield "layout_bits", CORRUPT, "3: bit 6 of the layout byte", EXAMPLE.change(layout=b"\x41")
+    yield "streams", CORRUPT, "3: stream field 3", EXAMPLE.change(layout=b"\x31")
+    yield "rank", LIMIT, "8: rank 9", EXAMPLE.change(layout=b"\x09", dims=b"\1" * 8 + b"\x08")
+    yield "chunk_small", CORRUPT, "3: chunks of 2^7 elements", EXAMPLE.change(chunk_log2=b"\x07")
+    yield "chunk_large", LIMIT, "8: chunks of 2^21 elements", EXAMPLE.change(chunk_log2=b"\x15")
+    yield (
+        "elements",
+        LIMIT,
+        "8: 2^32 elements",
+        EXAMPLE.change(layout=b"\x02", dims=varint(1 << 16) * 2),
+    )
+    yield (
+        "elements_beside_zero",
+        LIMIT,
+        "3: dimensions beside a 0 that multiply to 2^32",
+        EXAMPLE.change(layout=b"\x03", dims=b"\0" + varint(1 << 16) * 2),
+    )
+    yield (
+        "constant_elements",
+        LIMIT,
+        "8: a constant of 2^24 + 1 elements",
+        CONSTANT.change(dims=varint(2**24 + 1)),
+    )
+    empty = stored(StoredTensor("w", "float32", np.zeros(0, np.float32)))
+    yield (
+        "empty_not_raw",
+        CORRUPT,
+        "3: no elements, but mode 1",
+        CONSTANT.change(dims=empty.fields["dims"]),
+    )
+
+
+def _types_and_modes() -> _Broken:
+    yield "restored_code", CORRUPT, "3.2: restored type 0", EXAMPLE.change(types=b"\x00")
+    yield "stored_int8", CORRUPT, "3.2: stored type 5", RAW.change(types=b"\x55")
+    yield (
+        "codes_unscaled",
+        CORRUPT,
+        "3.2: codes to float32 without scale or codebook",
+        EXAMPLE.change(scaling=b"\0", scales=b""),
+    )
+    yield (
+        "codes_to_int32",
+        CORRUPT,
+        "3.2: codes with a scale to int32",
+        EXAMPLE.change(types=b"\x07"),
+    )
+    yield (
+        "codes_to_scaled_int8",
+        CORRUPT,
+        "3.2: codes with a scale to int8",
+        EXAMPLE.change(types=b"\x05"),
+    )
+    yield (
+        "numbers_scaled",
+        CORRUPT,
+        "3.2: float32 with a scale",
+        RAW.change(scaling=b"\x09", dims=b"\3\x00\x38"),
+    )
+    yield (
+        "numbers_converted",
+        CORRUPT,
+        "3.2: float16 restored to float64",
+        RAW.change(types=b"\x24"),
+    )
+    yield "coded_numbers", CORRUPT, "3.1: mode 2 with stored type 1", RAW.change(coding=b"\x02")
+    yield "raw_coder", CORRUPT, "3.1: mode 0 with coder 1", RAW.change(coding=b"\x10")
+    yield "raw_streams", CORRUPT, "3.1: mode 0 with 4 streams", RAW.change(layout=b"\x11")
+
+
+def _scales() -> _Broken:
+    infinite, nan = b"\0\0\x80\x7f", b"\0\0\xc0\x7f"
+    yield (
+        "scale_infinite",
+        CORRUPT,
+        "3.3: a scale of infinity",
+        CHANNELS.change(scales=b"\0" + infinite * 2),
+    )
+    yield "scale_nan", CORRUPT, "3.3: a scale of NaN", EXAMPLE.change(scaling=b"\x01", scales=nan)
+    yield (
+        "scale_half_infinite",
+        CORRUPT,
+        "3.3: an f16 scale of infinity",
+        EXAMPLE.change(scales=b"\x00\x7c"),
+    )
+    yield (
+        "axis",
+        CORRUPT,
+        "3: axis 1 of rank 1",
+        CHANNELS.change(scales=b"\1" + CHANNELS.fields["scales"][1:]),
+    )
+    yield (
+        "scales_cut",
+        TRUNCATED,
+        "3.3: more channels than bytes",
+        CHANNELS.change(dims=varint(2**31)),
+    )
+    number = struct.pack("<f", 1)
+    for name, error, rule, exceptions in (
+        ("exceptions_none", CORRUPT, "3.3: kind 3 with no exception", b"\0"),
+        (
+            "exceptions_many",
+            CORRUPT,
+            "3.3: 5 exceptions for 4 channels",
+            b"\5" + (b"\0" + number) * 5,
+        ),
+        ("exceptions_channel", CORRUPT, "3.3: an exception for channel 4 of 4", b"\1\4" + number),
+        ("exceptions_cut", TRUNCATED, "3.3: fewer exceptions than stated", b"\4\0" + number[:1]),
+    ):
+        tensor = CHANNELS.change(scaling=b"\x03", scales=b"\0" + number + exceptions)
+        cut = {"value table": b"", "chunk_bytes 0": b"", "crc32c 0": b""}
+        yield (
+            name,
+            error,
+            rule,
+            replace(tensor, fields=tensor.fields | cut) if error == TRUNCATED else tensor,
+        )
+    empty = coded(grid(np.zeros((0, 4), np.int8), np.ones(4, np.float32), axis=1), Mode.RAW)
+    yield (
+        "exceptions_empty",
+        CORRUPT,
+        "3.3: kind 3 without elements",
+        empty.change(scaling=b"\x03", scales=b"\1" + number + b"\1\0" + number),
+    )
+    yield "scales_flag", CORRUPT, "3: f16 scales that aren't there", BOOK.change(scaling=b"\x0c")
+    yield (
+        "codebook_flag",
+        CORRUPT,
+        "3: an f16 codebook that isn't there",
+        EXAMPLE.change(scaling=b"\x19"),
+    )
+    yield (
+        "codebook_nan",
+        CORRUPT,
+        "3: a codebook value of NaN",
+        BOOK.change(codebook=bytes(4) + nan),
+    )
+    yield (
+        "codebook_index",
+        CORRUPT,
+        "6: code 1 in a codebook of 1",
+        BOOK.change(codebook_last=b"\0", codebook=bytes(4)),
+    )
+    constant = coded(
+        CodedTensor("w", "float32", np.full(5, 1, np.uint8), ONE, 0, np.ones(2, np.float32)),
+        Mode.CONSTANT,
+    )
+    yield (
+        "codebook_index_constant",
+        CORRUPT,
+        "6: constant code 2 in a codebook of 2",
+        constant.change(constant=b"\2"),
+    )
+
+
+def _table(tensor: Tensor, table: bytes) -> Tensor:
+    return tensor.change(value__table=table)
+
+
+def _huffman_tables() -> _Broken:
+    nibbles = {
+        "table_overfull": ("4.3: three codes of one bit", b"\2\x11\x01"),
+        "table_incomplete": ("4.3: codes of one and two bits", b"\1\x21"),
+        "table_single_length": ("4.3: a single symbol of length 2", b"\0\x02"),
+        "table_leading_repeat": ("4.3: nibble 13 first", b"\2\x0d\x00"),
+        "table_run": ("4.3: a run of zeros passes the largest symbol", b"\2\x1e\x01"),
+        "table_repeat": ("4.3: a repetition passes the largest symbol", b"\3\xd2\x02"),
+        "table_largest": ("4.3: the largest symbol has length 0", b"\2\x11\x00"),
+        "table_filling": ("4.3: a filling nibble of 1", b"\2\x21\x12"),
+    }
+    for name, (rule, table) in nibbles.items():
+        yield name, CORRUPT, rule, _table(EXAMPLE, table)
+    cut = {"chunk_bytes 0": b"", "crc32c 0": b""}
+    short = _table(EXAMPLE, b"\xff\x11")
+    yield (
+        "table_cut",
+        TRUNCATED,
+        "4.3: a table ends before its largest symbol",
+        replace(short, fields=short.fields | cut),
+    )
+
+
+def _indices() -> _Broken:
+    yield (
+        "raw_chunk_bytes",
+        CORRUPT,
+        "3.4: 11 bytes for 3 float32",
+        replace(RAW.change(chunk_bytes__0=b"\x0b"), payload=RAW.payload[:-1]),
+    )
+    yield (
+        "value_count",
+        CORRUPT,
+        "3.4: more values than elements",
+        MASK.change(value_count__0=varint(14)),
+    )
+    yield "gap_count_few", CORRUPT, "3.4: fewer gaps than values", GAP.change(gap_count__0=b"\1")
+    yield (
+        "gap_count_many",
+        CORRUPT,
+        "3.4: more gaps than elements allow",
+        GAP.change(gap_count__0=b"\x04"),
+    )
+    yield (
+        "stream_bytes",
+        CORRUPT,
+        "3.4: streams longer than their chunk",
+        GAP.change(stream_bytes__0=b"\x7f"),
+    )
+    yield "chunk_check", CHECKSUM, "3.4: a chunk's CRC-32C", EXAMPLE.change(crc32c__0=bytes(4))
+
+
+def _streams() -> _Broken:
+    yield (
+        "stream_cut",
+        TRUNCATED,
+        "4.5: a stream without its last byte",
+        EXAMPLE.with_payload(EXAMPLE.payload[:-1]),
+    )
+    yield (
+        "stream_longer",
+        CORRUPT,
+        "4.5: a byte behind the last symbol",
+        EXAMPLE.with_payload(EXAMPLE.payload + b"\0"),
+    )
+    first, last = EXAMPLE.payload
+    yield (
+        "stream_end_bits",
+        CORRUPT,
+        "4.5: a last bit of 1",
+        EXAMPLE.with_payload(bytes([first, last | 0x80])),
+    )
+    single = coded(grid(np.full(5, 7, np.int8)), Mode.DIRECT)
+    yield (
+        "single_symbol_bit",
+        CORRUPT,
+        "4.3: a bit of 1 where the only code is 0",
+        single.with_payload(b"\x04"),
+    )
+
+
+def _sparse() -> _Broken:
+    yield (
+        "gap_code_for_zero",
+        CORRUPT,
+        "3.1: the value table gives symbol 0 a code",
+        _table(GAP, b"\2\x21\x02"),
+    )
+    book = coded(
+        CodedTensor(
+            "w", "float32", np.array([0, 1, 1], np.uint8), ONE, 0, np.array([0, 2], np.float32)
+        ),
+        Mode.GAP,
+    )
+    yield (
+        "gap_codebook_zero",
+        CORRUPT,
+        "3.1: codebook value 0 is -0",
+        book.change(codebook=b"\0\0\0\x80" + b"\0\0\0\x40"),
+    )
+    yield (
+        "gap_behind_end",
+        CORRUPT,
+        "4.2: a value behind the chunk's end",
+        GAP.change(dims=varint(280)),
+    )
+    yield (
+        "gap_last_filler",
+        CORRUPT,
+        "4.2: the last gap symbol is 255",
+        _gaps(300, [3, 255], values=1),
+    )
+    yield (
+        "gap_values",
+        CORRUPT,
+        "4.2: two values, one gap below 255",
+        _gaps(600, [255, 3], values=2),
+    )
+    yield (
+        "mask_behind_end",
+        CORRUPT,
+        "4.2: a bit behind the last element",
+        MASK.change(dims=b"\x0c"),
+    )
+    yield "mask_values", CORRUPT, "4.2: three bits, two values", _mask(13, [0b111, 0], values=2)
+
+
+def _sequences(elements: int, mode: Mode, positions: list[int], values: int) -> Tensor:
+    """A sparse tensor with any position symbols: two tables, both sequences, right lengths."""
+    symbols = np.array(positions, np.uint8)
+    table = huffman.code_lengths(np.bincount(symbols, minlength=256).astype(np.int64))
+    streams = huffman.encode_streams(symbols, table, 1)
+    good = coded(grid(sparse(elements, 0)), mode, chunk_log2=10)
+    value_bytes = bytes(-(-values // 8))
+    fields = {"position table": huffman.write_table(table), "value_count 0": varint(values)}
+    if mode is Mode.GAP:
+        fields["gap_count 0"] = varint(symbols.size)
+    fields["stream_bytes 0"] = varint(len(value_bytes))
+    return replace(good, fields=good.fields | fields).with_payload(value_bytes + streams[0])
+
+
+def _gaps(elements: int, gaps: list[int], *, values: int) -> Tensor:
+    return _sequences(elements, Mode.GAP, gaps, values)
+
+
+def _mask(elements: int, mask: list[int], *, values: int) -> Tensor:
+    return _sequences(elements, Mode.MASK, mask, values)
+
+
+def _rans() -> _Broken:
+    yield "rans_streams", CORRUPT, "3.1: rANS with 4 streams", RANS.change(layout=b"\x11")
+    for name, rule, table in (
+        (
+            "rans_sum",
+            "4.6: frequencies that add up to 4095",
+            b"\1\xbc" + (1023 << 11).to_bytes(3, "little"),
+        ),
+        ("rans_single_class", "4.6: a single symbol of class 2", b"\0\x02\0"),
+        (
+            "rans_table_bits",
+            "4.6: a bit of 1 behind the frequencies",
+            b"\1\xcc" + (1 << 22).to_bytes(3, "little"),
+        ),
+    ):
+        yield name, CORRUPT, rule, _table(RANS, table)
+    short = _table(RANS, b"\1\xcc\0")
+    cut = {"chunk_bytes 0": b"", "crc32c 0": b""}
+    yield (
+        "rans_table_cut",
+        TRUNCATED,
+        "4.6: a table ends inside its frequencies",
+        replace(short, fields=short.fields | cut),
+    )
+    payload = RANS.payload
+    yield (
+        "rans_states_cut",
+        TRUNCATED,
+        "4.6: 15 bytes of the states",
+        RANS.with_payload(payload[:15]),
+    )
+    yield "rans_word_left", CORRUPT, "4.6: a word is left", RANS.with_payload(payload + bytes(2))
+    yield "rans_byte_left", CORRUPT, "4.6: a byte is left", RANS.with_payload(payload + b"\0")
+    yield (
+        "rans_state_low",
+        CORRUPT,
+        "4.6: a state of 65535 at the start",
+        RANS.with_payload(b"\xff\xff\0\0" + payload[4:]),
+    )
+    yield (
+        "rans_state_end",
+        CORRUPT,
+        "4.6: a state of another number at the end",
+        RANS.with_payload(_changed_state(payload)),
+    )
+    words = coded(grid(np.tile(signed(1, 2, 3, 4, 5, 6, 7, 8), 8)), Mode.DIRECT, coder=Coder.RANS)
+    yield (
+        "rans_word_cut",
+        TRUNCATED,
+        "4.6: a word is missing",
+        words.with_payload(words.payload[:-2]),
+    )
+    empty = coded(grid(sparse(20)), Mode.GAP, coder=Coder.RANS)
+    yield (
+        "rans_empty_bytes",
+        CORRUPT,
+        "4.6: bytes for a sequence without symbols",
+        empty.with_payload(bytes(16)),
+    )
+
+
+def _changed_state(payload: bytes) -> bytes:
+    """The first state with another number above its slot bits, so that only its end differs."""
+    (state,) = struct.unpack_from("<I", payload)
+    return struct.pack("<I", state + (1 << 20)) + payload[4:]
