@@ -1,0 +1,118 @@
+"""onnxruntime sessions from packed and plain models, without writing a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgekit.errors import InputError, ModelFileError
+from edgekit.packfile import layout, open_packfile
+from edgekit.packfile.layout import Type
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+
+_BFLOAT16 = 16
+"""ONNX's number of that type, which numpy doesn't have."""
+
+
+def load(
+    source: Source,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    options: ort.SessionOptions | None = None,
+) -> ort.InferenceSession:
+    """An onnxruntime session from a packed file or an ONNX file, by path or as bytes.
+
+    threads: of one operator; None lets onnxruntime take one a core. providers: execution
+    providers, best first. options: session options to extend, for anything else; weights are
+    added to them.
+
+    A packed file is checked, its weights are decoded into memory and handed to onnxruntime beside
+    the graph; nothing is written to disk. The weights live as long as the session does, because
+    onnxruntime reads some of them in place. Idle threads sleep instead of spinning.
+
+    Raises InputError for a source that can't be read, the FormatError of the rule that a packed
+    file breaks, and ModelFileError where onnxruntime refuses the graph.
+    """
+    settings = session_options(threads) if options is None else options
+    data = read_source(source)
+    if not is_packed(data):
+        # By path where there is one, so that external data beside the model are found.
+        plain = os.fspath(source) if isinstance(source, str | os.PathLike) else bytes(data)
+        return make_session(plain, settings, providers)
+    packed = open_packfile(data)
+    bfloat16 = {
+        name
+        for name, record in zip(packed.names, packed.records, strict=True)
+        if record.restored is Type.BFLOAT16
+    }
+    kept = add_weights(settings, packed.weights(), bfloat16)
+    session = make_session(packed.skeleton, settings, providers)
+    # Freed weights would be read all the same, and give wrong answers without an error.
+    session.edgekit_weights = kept
+    return session
+
+
+def session_options(threads: int | None) -> ort.SessionOptions:
+    """Options as `load` sets them: this many threads an operator, no spinning, errors only."""
+    options = ort.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def add_weights(
+    options: ort.SessionOptions, weights: Mapping[str, NDArray[Any]], bfloat16: set[str]
+) -> list[Any]:
+    """Give weights to a session by name.
+
+    bfloat16: names of weights that are 16-bit patterns in uint16. The values returned must live
+    as long as the session that is made with these options.
+    """
+    values = [
+        ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+        if name in bfloat16
+        else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+        for name, array in weights.items()
+    ]
+    options.add_external_initializers(list(weights), values)
+    return values
+
+
+def make_session(
+    model: str | bytes, options: ort.SessionOptions, providers: Sequence[str]
+) -> ort.InferenceSession:
+    """An onnxruntime session. Raises ModelFileError with onnxruntime's reason in one line."""
+    try:
+        return ort.InferenceSession(model, options, providers=list(providers))
+    except Exception as error:
+        # onnxruntime's exceptions have no common base of their own.
+        name = model if isinstance(model, str) else "this model"
+        raise ModelFileError(
+            f"onnxruntime can't load {name}: {' '.join(str(error).split())}"
+        ) from (error)
+
+
+def read_source(source: Source) -> memoryview:
+    """The bytes of a model. Raises InputError."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return memoryview(source).cast("B").toreadonly()
+    try:
+        return memoryview(Path(source).read_bytes())
+    except OSError as error:
+        raise InputError(f"can't read {os.fspath(source)}: {error.strerror or error}") from error
+
+
+def is_packed(data: memoryview) -> bool:
+    """Whether bytes begin like a packed file, even one that was damaged in a text-mode transfer."""
+    return bytes(data[:4]) == layout.MAGIC[:4]
