@@ -80,9 +80,9 @@ elements in little-endian order.
 ## reject
 
 Each `.ekp` breaks one rule and must be refused; all check sums that aren't the rule itself are
-right. `expected.json` has the same table. A decoder that doesn't unpack names, skeleton and manifest
-accepts the files `packed_*`, `names_*` and `manifest_*`, and one that leaves out the SHA-256 accepts
-`sha256`.
+right. `expected.json` has the same table. A decoder that doesn't unpack names, skeleton and
+manifest accepts the files `packed_*`, `names_*` and `manifest_*`, and one that leaves out the
+SHA-256 accepts `sha256`.
 
 | File | Error | Rule |
 |---|---|---|
