@@ -1,0 +1,216 @@
+"""docs/format.md and layout.py hold the same numbers."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edgekit import errors
+from edgekit.codec import canonical_codes, crc32c, huffman, runs
+from edgekit.packfile import layout, open_packfile
+from tests.golden.accepted import WORKED_EXAMPLE
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
+
+Table = list[dict[str, str]]
+
+
+def tables(chapter: str) -> list[Table]:
+    """The tables of a chapter, each row as a dictionary by the table's head."""
+    begin = re.search(rf"^#+ {re.escape(chapter)}[. ]", TEXT, re.MULTILINE)
+    assert begin
+    following = re.search(r"^#+ \d", TEXT[begin.end() :], re.MULTILINE)
+    text = TEXT[begin.end() : begin.end() + following.start() if following else None]
+    found: list[Table] = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        head, _, *rows = (
+            [cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()
+        )
+        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def column(table: Table, name: str) -> list[str]:
+    return [row[name] for row in table]
+
+
+def offsets(format_: str) -> list[int]:
+    """Where each field of a struct begins."""
+    fields = re.findall(r"\d*[a-zA-Z]", format_)
+    return [struct.calcsize("<" + "".join(fields[:count])) for count in range(len(fields))]
+
+
+def assert_struct(table: Table, structure: struct.Struct, names: Sequence[str]) -> None:
+    sizes = {"8 bytes": 8, "u16": 2, "u32": 4, "u64": 8}
+    assert column(table, "Name" if "Name" in table[0] else "Field") == list(names)
+    assert [int(offset) for offset in column(table, "Offset")] == offsets(structure.format)
+    assert int(table[-1]["Offset"]) + sizes[table[-1]["Type"]] == structure.size
+
+
+def test_the_header_table_is_the_struct() -> None:
+    (table,) = tables("2.1")
+
+    assert_struct(table, layout.HEADER, layout.HEADER_FIELDS)
+    assert bytes.fromhex(table[0]["Meaning"]) == layout.MAGIC
+    assert int(table[1]["Allowed"]) == layout.MAJOR
+    assert table[5]["Allowed"] == f"0 to {layout.MAX_TENSORS}"
+    assert table[6]["Allowed"] == f"{layout.MIN_SECTIONS} to {layout.MAX_SECTIONS}"
+
+
+def test_the_directory_table_is_the_struct() -> None:
+    (table,) = tables("2.2")
+
+    assert_struct(table, layout.DIRECTORY_ENTRY, layout.DIRECTORY_FIELDS)
+    assert f"entries of {layout.DIRECTORY_ENTRY.size} bytes" in TEXT
+    first = layout.HEADER.size + layout.HEADER_CHECK.size
+    assert f"at offset {first} + {layout.DIRECTORY_ENTRY.size} * section_count" in TEXT
+    assert f"a multiple of {layout.SECTION_ALIGNMENT}" in TEXT
+
+
+def test_the_sections_are_the_enumeration() -> None:
+    (table,) = tables("2.3")
+
+    *known, free = table
+    assert {row["Name"]: int(row["Kind"]) for row in known} == {
+        section.name.lower(): section.value for section in layout.Section
+    }
+    assert free["Kind"] == f"{layout.FIRST_FREE_SECTION} and above"
+    assert f"at most {layout.MAX_DEFLATE_RATIO} times" in TEXT
+
+
+def test_the_features_are_the_enumeration() -> None:
+    (table,) = tables("2.4")
+
+    assert {row["Name"]: int(row["Bit"]) for row in table} == {
+        feature.name.lower(): feature.value for feature in layout.Feature
+    }
+
+
+def test_the_record_table_has_the_fields_of_the_layout() -> None:
+    (table,) = tables("3")
+
+    assert tuple(column(table, "Name")) == layout.RECORD_FIELDS
+    by_name = {row["Name"]: row for row in table}
+    assert by_name["chunk_log2"]["Allowed"] == f"{layout.MIN_CHUNK_LOG2} to {layout.MAX_CHUNK_LOG2}"
+    assert by_name["layout"]["Allowed"].startswith(f"rank 0 to {layout.MAX_RANK};")
+    streams = re.findall(r"(\d) for (\d)", by_name["layout"]["Meaning"])
+    assert [int(count) for _, count in streams] == list(layout.STREAM_COUNTS)
+
+
+def test_the_modes_are_the_enumeration() -> None:
+    (table,) = tables("3.1")
+
+    assert {row["Name"]: int(row["Mode"]) for row in table} == {
+        mode.name.lower(): mode.value for mode in layout.Mode
+    }
+
+
+def test_the_types_are_the_enumeration() -> None:
+    (table,) = tables("3.2")
+
+    by_name = {layout.Type[row["Type"].upper()]: row for row in table}
+    assert {type_: int(row["Code"]) for type_, row in by_name.items()} == {
+        type_: type_.value for type_ in layout.Type
+    }
+    assert {type_: int(row["Bytes"]) for type_, row in by_name.items()} == layout.TYPE_BYTES
+    for name, allowed in (("Restored", layout.RESTORED_TYPES), ("Stored", layout.STORED_TYPES)):
+        assert {type_ for type_, row in by_name.items() if row[name] == "yes"} == allowed
+
+
+def test_the_scale_kinds_are_the_enumeration() -> None:
+    (table,) = tables("3.3")
+
+    assert {row["Name"]: int(row["Kind"]) for row in table} == {
+        kind.name.lower(): kind.value for kind in layout.ScaleKind
+    }
+
+
+def test_the_chunk_index_has_the_fields_of_the_layout() -> None:
+    (table,) = tables("3.4")
+
+    assert tuple(column(table, "Name")) == layout.CHUNK_FIELDS
+
+
+def test_the_nibbles_are_those_of_the_coder() -> None:
+    (table,) = tables("4.3")
+
+    heads = [row["Nibble"].split(",")[0] for row in table]
+    assert heads == [
+        f"0 to {runs.MAX_LEVEL}",
+        *map(str, (layout.REPEAT_NIBBLE, layout.ZERO_RUN_NIBBLE, layout.LONG_ZERO_RUN_NIBBLE)),
+    ]
+    assert (runs.REPEAT, runs.ZEROS, runs.MANY_ZEROS) == (13, 14, 15)
+    assert f"r + {runs.SHORTEST_RUN} times" in table[1]["Meaning"]
+    assert f"r + 16 q + {runs.SHORTEST_LONG_RUN} times" in table[3]["Meaning"]
+
+
+def test_every_error_of_the_document_is_an_exception() -> None:
+    (table,) = tables("7")
+
+    documented = {f"{row['Error'].capitalize()}Error" for row in table}
+    assert documented == {cls.__name__ for cls in errors.FormatError.__subclasses__()}
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("tensors", layout.MAX_TENSORS),
+        ("sections", layout.MAX_SECTIONS),
+        ("rank", layout.MAX_RANK),
+        ("elements of a tensor", layout.MAX_ELEMENTS),
+        ("elements of a constant tensor", layout.MAX_CONSTANT_ELEMENTS),
+        ("code length", layout.MAX_CODE_LENGTH),
+        ("codebook values", layout.MAX_CODEBOOK_VALUES),
+        ("unpacked names", layout.MAX_NAMES_BYTES),
+        ("unpacked skeleton", layout.MAX_SKELETON_BYTES),
+        ("unpacked manifest", layout.MAX_MANIFEST_BYTES),
+        ("restored bytes, all tensors", layout.MAX_RESTORED_BYTES),
+    ],
+)
+def test_every_limit_is_the_constant(limit: str, value: int) -> None:
+    (table,) = tables("8")
+    stated = {row["Limit"]: row["Value"] for row in table}
+
+    number = re.match(r"(\d+)(?:\^(\d+))?(?: - (\d+))?", stated[limit])
+
+    assert number
+    base, power, less = (int(part) if part else None for part in number.groups())
+    assert base is not None
+    assert base ** (1 if power is None else power) - (less or 0) == value
+    assert len(table) == 12
+    assert stated["chunk_log2"] == f"{layout.MIN_CHUNK_LOG2} to {layout.MAX_CHUNK_LOG2}"
+
+
+def test_the_worked_example_is_what_its_record_says() -> None:
+    codes, record = tables("5")
+
+    stated = bytes.fromhex("".join(column(record, "Bytes")))
+    assert stated == WORKED_EXAMPLE.record
+    lengths, end = huffman.read_table(WORKED_EXAMPLE.fields["value table"], 0)
+    assert end == 5
+    for row in codes:
+        symbol, length = int(row["Symbol"]), int(row["Length"])
+        assert lengths[symbol] == length
+        assert f"{canonical_codes(lengths)[symbol]:0{length}b}" == row["Code"]
+    assert "`72 13`" in TEXT
+    assert WORKED_EXAMPLE.payload == bytes.fromhex("72 13")
+    assert crc32c(WORKED_EXAMPLE.payload).to_bytes(4, "little").hex(" ") in column(record, "Bytes")
+
+
+def test_the_worked_example_restores_the_weights_of_the_text() -> None:
+    path = ROOT / "tests" / "golden" / "accept" / "worked_example.ekp"
+    sentence = re.search(r"eight weights, (.*), is stored as the codes (.*) with the scale", TEXT)
+    assert sentence
+    weights, codes = (
+        [float(word) for word in re.split(r",? and |, ", words)] for words in sentence.groups()
+    )
+
+    packed = open_packfile(path)
+
+    assert packed.weights()["w"].tolist() == weights
+    assert [value / 0.5 for value in weights] == codes
