@@ -1,0 +1,1 @@
+"""How fast models are on this machine, and in what state the machine was."""

@@ -1,0 +1,182 @@
+"""Summaries of measured times: quantiles, an interval of the median, the ratio of two medians."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+QUANTILE_METHOD = "linear between order statistics (type 7 of Hyndman and Fan, 1996)"
+"""How every percentile here is taken."""
+
+RESAMPLES = 2000
+"""Bootstrap samples of an interval: its ends then vary by well under the interval's width."""
+
+_MOST_CELLS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval.
+
+    level: the share of repetitions in which it would hold the true value, at least. It may be
+    larger than what was asked for, because order statistics come in steps; None where the sample
+    is too small for the level, and low and high are then its smallest and largest value.
+    """
+
+    low: float
+    high: float
+    level: float | None
+
+    @property
+    def width(self) -> float:
+        """From end to end."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Times of repeated runs, in seconds.
+
+    std_s: sample standard deviation, 0 for a single run. median: 95 % interval of p50_s.
+    """
+
+    count: int
+    min_s: float
+    p50_s: float
+    p90_s: float
+    p95_s: float
+    p99_s: float
+    max_s: float
+    mean_s: float
+    std_s: float
+    median: Interval
+
+    @property
+    def precision(self) -> float:
+        """Half of the median's interval, as a share of the median."""
+        return self.median.width / 2 / self.p50_s if self.p50_s > 0 else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "count": self.count,
+            "min_s": self.min_s,
+            "p50_s": self.p50_s,
+            "p90_s": self.p90_s,
+            "p95_s": self.p95_s,
+            "p99_s": self.p99_s,
+            "max_s": self.max_s,
+            "mean_s": self.mean_s,
+            "std_s": self.std_s,
+            "median_low_s": self.median.low,
+            "median_high_s": self.median.high,
+            "median_level": self.median.level,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median of one sample over that of another, with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def summarize(times_s: ArrayLike) -> Summary:
+    """The summary of at least one time. Raises ValueError for none and for values not finite."""
+    times = np.sort(_sample(times_s))
+    p50, p90, p95, p99 = percentiles(times, (50, 90, 95, 99))
+    return Summary(
+        count=times.size,
+        min_s=float(times[0]),
+        p50_s=p50,
+        p90_s=p90,
+        p95_s=p95,
+        p99_s=p99,
+        max_s=float(times[-1]),
+        mean_s=float(times.mean()),
+        std_s=float(times.std(ddof=1)) if times.size > 1 else 0.0,
+        median=median_interval(times),
+    )
+
+
+def percentiles(values: ArrayLike, percents: Sequence[float]) -> tuple[float, ...]:
+    """Percentiles by QUANTILE_METHOD; percents lie in 0..100."""
+    return tuple(float(x) for x in np.percentile(_sample(values), percents, method="linear"))
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the median that supposes nothing of the distribution.
+
+    Between the r-th smallest and r-th largest of n values lies the true median with probability
+    1 - 2 P(X < r), X binomial (n, 1/2); r is the largest that reaches `level`. Six values are
+    needed for 95 %. (David and Nagaraja, Order Statistics, 2003, section 7.1.)
+    """
+    ordered = np.sort(_sample(values))
+    n = ordered.size
+    rank, below = 0, 0.0
+    # Terms as exp of logarithms: 2**n passes the range of a float at 1,024 runs.
+    for r in range(1, n // 2 + 1):
+        grown = below + math.exp(_log_choose(n, r - 1) - n * math.log(2))
+        if 1 - 2 * grown < level:
+            break
+        rank, below = r, grown
+    if rank == 0:
+        return Interval(float(ordered[0]), float(ordered[-1]), None)
+    return Interval(float(ordered[rank - 1]), float(ordered[n - rank]), 1 - 2 * below)
+
+
+def median_ratio(
+    new: ArrayLike,
+    old: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    level: float = 0.99,
+    resamples: int = RESAMPLES,
+) -> Ratio:
+    """Median of `new` over median of `old`, with a percentile bootstrap interval.
+
+    Both samples are drawn anew with replacement, each on its own.
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.)
+    Raises ValueError where a median isn't above 0.
+    """
+    numerator, denominator = _sample(new), _sample(old)
+    if np.median(numerator) <= 0 or np.median(denominator) <= 0:
+        raise ValueError("a ratio needs medians above 0")
+    drawn = _drawn_medians(numerator, rng, resamples) / _drawn_medians(denominator, rng, resamples)
+    tail = 50 * (1 - level)
+    low, high = percentiles(drawn, (tail, 100 - tail))
+    return Ratio(float(np.median(numerator) / np.median(denominator)), low, high, level)
+
+
+def _drawn_medians(
+    values: NDArray[np.float64], rng: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Medians of samples drawn with replacement, a few rows at a time to bound the memory."""
+    rows = max(1, _MOST_CELLS // values.size)
+    medians = [
+        np.median(values[rng.integers(values.size, size=(count, values.size))], axis=1)
+        for start in range(0, resamples, rows)
+        if (count := min(rows, resamples - start))
+    ]
+    return np.concatenate(medians)
+
+
+def _sample(values: ArrayLike) -> NDArray[np.float64]:
+    sample = np.asarray(values, dtype=np.float64).reshape(-1)
+    if sample.size == 0:
+        raise ValueError("no values to summarize")
+    if not np.isfinite(sample).all():
+        raise ValueError("values must be finite")
+    return sample
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
