@@ -219,8 +219,9 @@ def _look_up(
     length_of: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Table index and code length of the next four symbols at each bit position; (4, k) each."""
-    # Clipping keeps a stream that has run over its end inside the array; _check_ends reports it.
-    window = words.take(position >> 3, mode="clip") >> (position & 7)
+    # The minimum keeps a stream that has run over its end inside the array; _check_ends reports it.
+    # (take() would copy all of the unaligned array.)
+    window = words[np.minimum(position >> 3, words.size - 1)] >> (position & 7)
     index = np.empty((_SYMBOLS_PER_LOAD, position.size), np.int64)
     used = np.empty_like(index)
     for step in range(_SYMBOLS_PER_LOAD):

@@ -149,7 +149,9 @@ def decode_streams(
         moved = size_of[slot] * (current >> TOTAL_LOG2) + offset_of[slot]
         short = present & (moved < LOWEST_STATE)
         before = np.cumsum(short, axis=1)
-        refill = words.take(position[:active, None] + 2 * (before - short), mode="clip")
+        # The minimum keeps a stream that has run over its end inside the array.
+        places = np.minimum(position[:active, None] + 2 * (before - short), words.size - 1)
+        refill = words[places].astype(np.int64)
         moved = np.where(short, moved << 16 | refill, moved)
         state[:active] = np.where(present, moved, current)
         position[:active] += 2 * before[:, -1]

@@ -101,12 +101,14 @@ class PackedModel:
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """The restored weights of all tensors by name; bfloat16 as 16-bit patterns in uint16."""
-        return {
-            self.names[index]: dequantize(
-                _compressed(self.records[index], self.names[index], elements)
-            )
-            for index, elements in decode_elements(enumerate(self.records), self.payload)
-        }
+        # A product outside the restored type's range is infinite, as chapter 6 says.
+        with np.errstate(over="ignore", under="ignore"):
+            return {
+                self.names[index]: dequantize(
+                    _compressed(self.records[index], self.names[index], elements)
+                )
+                for index, elements in decode_elements(enumerate(self.records), self.payload)
+            }
 
 
 def open_packfile(source: Source, *, max_bytes: int = layout.MAX_RESTORED_BYTES) -> PackedModel:

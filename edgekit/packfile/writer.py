@@ -9,19 +9,16 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.codec.kernels import crc32c
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import layout
-from edgekit.packfile.decode import STORED_DTYPES
-from edgekit.packfile.encode import encode_codes, encode_elements, varint
-from edgekit.packfile.layout import Coder, Feature, ScaleKind, Section, Type
+from edgekit.packfile.layout import Coder, Feature, Section
 from edgekit.packfile.reader import open_packfile
+from edgekit.packfile.record_writer import encode_tensor
 from edgekit.tensors import (
-    DTYPES,
     CodedTensor,
     CompressedModel,
     CompressedTensor,
@@ -82,12 +79,10 @@ def pack(model: CompressedModel, *, coder: CoderName = "huffman") -> bytes:
     coder: "huffman" decodes fastest; "rans" also tries range ANS, for the smallest file.
     Raises UsageError for a tensor that the format has no place for.
     """
-    tensors = [
-        _Tensor(tensor, index, Coder[coder.upper()]) for index, tensor in enumerate(model.tensors)
-    ]
     names = [tensor.name for tensor in model.tensors]
     if len(set(names)) != len(names) or any(not name or "\0" in name for name in names):
         raise UsageError("tensor names must be unique, not empty and without zero bytes")
+    tensors = [encode_tensor(tensor, Coder[coder.upper()]) for tensor in model.tensors]
     sections = {
         Section.TENSORS: b"".join(tensor.record for tensor in tensors),
         Section.PAYLOAD: b"".join(chunk for tensor in tensors for chunk in tensor.coding.chunks),
@@ -135,126 +130,6 @@ def measure(data: bytes) -> PackReport:
         for name, record in zip(packed.names, packed.records, strict=True)
     )
     return PackReport(len(data), packed.digest, tuple(sections), tensors)
-
-
-class _Tensor:
-    """One tensor on its way into the file: its record and its coding."""
-
-    def __init__(self, tensor: CompressedTensor, index: int, coder: Coder) -> None:
-        if tensor.dtype not in DTYPES:
-            raise UsageError(f"tensor {tensor.name}: the format has no type {tensor.dtype}")
-        if len(tensor.shape) > layout.MAX_RANK:
-            raise UsageError(f"tensor {tensor.name}: rank {len(tensor.shape)} is above 8")
-        restored = Type[tensor.dtype.upper()]
-        if isinstance(tensor, StoredTensor):
-            stored = _stored_type(tensor, restored)
-            elements = _bytes(tensor.values, stored)
-            scaling, scales = ScaleKind.NONE.value, b""
-            if stored in layout.INTEGER_CODE_TYPES:
-                # Small integers are codes without a scale.
-                stored = Type.CODE
-                self.coding = encode_codes(elements, coder, zero_is_zero=True)
-            else:
-                self.coding = encode_elements(elements, layout.TYPE_BYTES[stored])
-        else:
-            stored = Type.CODE
-            scaling, scales = _scaling(tensor)
-            codebook = tensor.codebook
-            self.coding = encode_codes(
-                np.ascontiguousarray(tensor.codes).reshape(-1).view(np.uint8),
-                coder,
-                zero_is_zero=codebook is None
-                or (codebook.size > 0 and int(codebook[:1].view(np.uint32)[0]) == 0),
-            )
-        coding = self.coding
-        fields = bytes(
-            [
-                coding.mode | coding.coder << 4,
-                restored | stored << 4,
-                scaling,
-                len(tensor.shape)
-                | layout.STREAM_COUNTS.index(coding.streams) << layout.STREAMS_SHIFT,
-                coding.chunk_log2,
-            ]
-        )
-        dims = b"".join(varint(size) for size in tensor.shape)
-        body = fields + dims + scales + coding.tables + coding.index
-        self.record = varint(len(body)) + body
-        self.index = index
-
-
-def _stored_type(tensor: StoredTensor, restored: Type) -> Type:
-    """The type of a stored tensor's values, which chapter 3.2 must allow."""
-    dtype = tensor.values.dtype.newbyteorder("<")
-    if restored is Type.FLOAT32 and dtype == STORED_DTYPES[Type.FLOAT16]:
-        return Type.FLOAT16
-    if dtype != STORED_DTYPES[restored]:
-        raise UsageError(
-            f"tensor {tensor.name}: values of type {tensor.values.dtype} can't be restored to "
-            f"{tensor.dtype}"
-        )
-    return restored
-
-
-def _bytes(values: NDArray[Any], stored: Type) -> NDArray[np.uint8]:
-    flat = np.ascontiguousarray(values, STORED_DTYPES[stored]).reshape(-1)
-    return flat.view(np.uint8)
-
-
-def _scaling(tensor: CodedTensor) -> tuple[int, bytes]:
-    """The `scaling` byte, and the fields from `axis` to `codebook` (3.3)."""
-    scale, codebook = tensor.scale, tensor.codebook
-    scaling = 0
-    fields = b""
-    if scale is not None and not (
-        codebook is not None and scale.ndim == 0 and _same_bits(scale, np.float32(1))
-    ):
-        kind, is_half, fields = _scale_fields(tensor, np.asarray(scale, np.float32))
-        scaling |= kind | (layout.SCALES_F16_FLAG if is_half else 0)
-    if codebook is not None:
-        is_half, values = _halves(np.asarray(codebook, np.float32))
-        scaling |= layout.CODEBOOK_FLAG | (layout.CODEBOOK_F16_FLAG if is_half else 0)
-        fields += bytes([codebook.size - 1]) + values
-    return scaling, fields
-
-
-def _scale_fields(tensor: CodedTensor, scale: NDArray[np.float32]) -> tuple[ScaleKind, bool, bytes]:
-    """Kind, whether scales are f16, and the fields: kind 2 or 3 by exact size."""
-    is_half, values = _halves(scale)
-    if scale.ndim == 0:
-        return ScaleKind.ONE, is_half, values
-    axis = varint(tensor.axis)
-    channels = axis + values
-    if scale.size and tensor.codes.size:
-        patterns = scale.view(np.uint32)
-        options, counts = np.unique(patterns, return_counts=True)
-        common = options[np.argmax(counts)]
-        others = np.flatnonzero(patterns != common)
-        if others.size:
-            steps = np.diff(others, prepend=-1) - 1
-            width = len(values) // scale.size
-            first = int(np.flatnonzero(patterns == common)[0])
-            exceptions = axis + values[first * width : (first + 1) * width] + varint(others.size)
-            exceptions += b"".join(
-                varint(int(step)) + values[channel * width : (channel + 1) * width]
-                for step, channel in zip(steps, others.tolist(), strict=True)
-            )
-            if len(exceptions) < len(channels):
-                return ScaleKind.EXCEPTIONS, is_half, exceptions
-    return ScaleKind.CHANNELS, is_half, channels
-
-
-def _halves(numbers: NDArray[np.float32]) -> tuple[bool, bytes]:
-    """Numbers as f16 where each one is the same in f16, and as f32 otherwise."""
-    with np.errstate(over="ignore"):
-        short = numbers.astype("<f2")
-    if _same_bits(short.astype(np.float32), numbers):
-        return True, short.tobytes()
-    return False, numbers.astype("<f4").tobytes()
-
-
-def _same_bits(left: NDArray[Any] | np.float32, right: NDArray[Any] | np.float32) -> bool:
-    return np.asarray(left).tobytes() == np.asarray(right).tobytes()
 
 
 def _packed(text: bytes) -> bytes:
@@ -338,4 +213,8 @@ def _same_tensor(back: CompressedTensor, tensor: CompressedTensor) -> bool:
 def _same_array(left: NDArray[Any] | None, right: NDArray[Any] | None) -> bool:
     if left is None or right is None:
         return left is right
-    return left.shape == right.shape and left.dtype == right.dtype and _same_bits(left, right)
+    return (
+        left.shape == right.shape
+        and left.dtype == right.dtype
+        and left.tobytes() == right.tobytes()
+    )
