@@ -77,7 +77,8 @@ def main() -> None:
     print(f"{'bytes of':38}{'compact':>9}{'fixed':>9}")
     for name, compact, fixed in rows:
         print(f"{name:38}{compact:9}{fixed:9}")
-    compact, fixed = (sum(row[place] for row in rows[1:]) for place in (1, 2))
+    compact = sum(row[1] for row in rows[1:])
+    fixed = sum(row[2] for row in rows[1:])
     print(f"{'all but payload':38}{compact:9}{fixed:9}")
     print(f"{'share of the payload':38}{compact / payload:9.1%}{fixed / payload:9.1%}")
     print(
