@@ -6,12 +6,8 @@ is optional, and numpy decodes in its place.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
-
-BUILD_SCRIPT = "edgekit/codec/_build.py"
 
 
 class OptionalBuildExt(build_ext):
@@ -25,7 +21,7 @@ class OptionalBuildExt(build_ext):
 
 
 setup(
-    cffi_modules=[f"{BUILD_SCRIPT}:ffibuilder"] if Path(BUILD_SCRIPT).exists() else [],
+    cffi_modules=["edgekit/codec/_build.py:ffibuilder"],
     cmdclass={"build_ext": OptionalBuildExt},
     # One wheel serves Python 3.11 and later: the extension uses the stable ABI alone.
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

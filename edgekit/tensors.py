@@ -100,7 +100,9 @@ def dequantize(tensor: CompressedTensor) -> NDArray[Any]:
         extent = [1] * values.ndim
         extent[tensor.axis] = -1
         scale = scale.reshape(extent)
-    return _cast(values * scale, tensor.dtype)
+    # A hostile file may hold products that are too large: they become infinite, in every decoder.
+    with np.errstate(over="ignore"):
+        return _cast(values * scale, tensor.dtype)
 
 
 def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -52,6 +52,22 @@ def _apply(operator: NDArray[np.uint32], states: NDArray[np.uint32]) -> NDArray[
     return result
 
 
+@cache
+def _zeros_tables(log2_bytes: int) -> NDArray[np.uint32]:
+    """The operator for each value of each of the four bytes of a state; (4, 256) uint32."""
+    values = np.arange(256, dtype=np.uint32)
+    places = np.arange(0, 32, 8, dtype=np.uint32)[:, None]
+    return _apply(_zeros_operator(log2_bytes), values << places)
+
+
+def _append_zeros(states: NDArray[np.uint32], log2_bytes: int) -> NDArray[np.uint32]:
+    """The states behind 2 ** log2_bytes more zero bytes."""
+    tables = _zeros_tables(log2_bytes)
+    low, second, third, high = (states >> np.uint32(place) & 0xFF for place in (0, 8, 16, 24))
+    result: NDArray[np.uint32] = tables[0][low] ^ tables[1][second] ^ tables[2][third]
+    return result ^ tables[3][high]
+
+
 def crc32c(data: bytes | memoryview | NDArray[np.uint8], value: int = 0) -> int:
     """CRC-32C of `data`; `value` is the result for the bytes before it, 0 at the beginning."""
     message = np.frombuffer(data, np.uint8)
@@ -73,6 +89,6 @@ def crc32c(data: bytes | memoryview | NDArray[np.uint8], value: int = 0) -> int:
         states = bytes_table[(states ^ column) & 0xFF] ^ (states >> 8)
     log2_bytes = _LANE_BYTES.bit_length() - 1
     while states.size > 1:
-        states = _apply(_zeros_operator(log2_bytes), states[0::2]) ^ states[1::2]
+        states = _append_zeros(states[0::2], log2_bytes) ^ states[1::2]
         log2_bytes += 1
     return int(states[0]) ^ 0xFFFFFFFF

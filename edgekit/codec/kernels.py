@@ -5,12 +5,8 @@ Both give the same results; only their speed differs.
 
 from __future__ import annotations
 
-from edgekit.codec.crc import crc32c
-from edgekit.codec.gaps import split_gaps
-from edgekit.codec.huffman import encode_streams
-from edgekit.codec.mask import split_mask
-from edgekit.codec.rans import encode_rans
-from edgekit.codec.survey import histogram, survey
+from edgekit.codec import crc, gaps, huffman, mask, native, rans
+from edgekit.codec import survey as surveys
 
 __all__ = [
     "crc32c",
@@ -21,3 +17,11 @@ __all__ = [
     "split_mask",
     "survey",
 ]
+
+crc32c = native.crc32c if native.available else crc.crc32c
+encode_rans = native.encode_rans if native.available else rans.encode_rans
+encode_streams = native.encode_streams if native.available else huffman.encode_streams
+histogram = native.histogram if native.available else surveys.histogram
+split_gaps = native.split_gaps if native.available else gaps.split_gaps
+split_mask = native.split_mask if native.available else mask.split_mask
+survey = native.survey if native.available else surveys.survey

@@ -1,9 +1,9 @@
 """Reading packed files that may be damaged or hostile (docs/format.md).
 
 ```
-bytes ─validate→ PackedModel ─tensor(i)→ CompressedTensor
-                     ├─model()→ CompressedModel
-                     └─weights()→ {name: array}
+bytes ─validate→ PackedModel ─┬─tensor(i)→ CompressedTensor
+                              ├─model()→ CompressedModel
+                              └─weights()→ {name: array}
 ```
 
 `validate` is the one way from bytes to objects. It takes no memory for a number that it hasn't
@@ -14,23 +14,29 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.codec import native
+from edgekit.codec import native
 from edgekit.errors import (
     CorruptError,
+    EdgekitError,
     InputError,
     LimitError,
     TruncatedError,
+    UsageError,
 )
 from edgekit.packfile import layout
 from edgekit.packfile.container import Container, SectionEntry, open_container
 from edgekit.packfile.cursor import Cursor
-from edgekit.packfile.decode import decode_elements
+from edgekit.packfile.decode import Fetch, decode_elements
 from edgekit.packfile.layout import Feature, Section, Type
 from edgekit.packfile.records import TensorRecord, parse_record
 from edgekit.tensors import (
@@ -51,6 +57,7 @@ class PackedModel:
 
     records, names: one a tensor, in the order of the file.
     skeleton: the serialized ONNX graph without weights. manifest: the JSON object.
+    max_bytes: the most that the restored weights may take.
     """
 
     container: Container
@@ -58,6 +65,7 @@ class PackedModel:
     names: tuple[str, ...]
     skeleton: bytes
     manifest: dict[str, Any]
+    max_bytes: int
 
     @property
     def data(self) -> memoryview:
@@ -85,30 +93,44 @@ class PackedModel:
         contents = self.container.contents(self.container.section(Section.PAYLOAD))
         return np.frombuffer(contents, np.uint8)
 
-    def tensor(self, index: int) -> CompressedTensor:
+    def tensor(self, index: int, *, decoder: Decoder = "auto") -> CompressedTensor:
         """Tensor `index`, decoded. Raises a FormatError that names it."""
         record = self.records[index]
-        ((_, elements),) = decode_elements([(index, record)], self.payload)
+        fetch = self._fetch(decoder)
+        ((_, elements),) = decode_elements([(index, record)], self.payload, fetch)
         return _compressed(record, self.names[index], elements)
 
-    def model(self) -> CompressedModel:
-        """All tensors, decoded, with graph and manifest."""
-        tensors = tuple(
-            _compressed(self.records[index], self.names[index], elements)
-            for index, elements in decode_elements(enumerate(self.records), self.payload)
-        )
-        return CompressedModel(tensors, self.skeleton, self.manifest)
+    def tensors(self, *, decoder: Decoder = "auto") -> Iterator[CompressedTensor]:
+        """All tensors in the order of the file, decoded one after another."""
+        records = enumerate(self.records)
+        for index, elements in decode_elements(records, self.payload, self._fetch(decoder)):
+            yield _compressed(self.records[index], self.names[index], elements)
 
-    def weights(self) -> dict[str, NDArray[Any]]:
-        """The restored weights of all tensors by name; bfloat16 as 16-bit patterns in uint16."""
+    def model(self, *, decoder: Decoder = "auto") -> CompressedModel:
+        """All tensors, decoded, with graph and manifest."""
+        return CompressedModel(tuple(self.tensors(decoder=decoder)), self.skeleton, self.manifest)
+
+    def weights(self, *, threads: int = 1, decoder: Decoder = "auto") -> dict[str, NDArray[Any]]:
+        """The restored weights of all tensors by name; bfloat16 as 16-bit patterns in uint16.
+
+        threads: used by the native decoder.
+        """
+        if use_native(decoder):
+            arrays = native.decode_weights(self.data, threads=threads, max_bytes=self.max_bytes)
+            return dict(zip(self.names, arrays, strict=True))
         # A product outside the restored type's range is infinite, as chapter 6 says.
         with np.errstate(over="ignore", under="ignore"):
-            return {
-                self.names[index]: dequantize(
-                    _compressed(self.records[index], self.names[index], elements)
-                )
-                for index, elements in decode_elements(enumerate(self.records), self.payload)
-            }
+            return {tensor.name: dequantize(tensor) for tensor in self.tensors(decoder=decoder)}
+
+    def _fetch(self, decoder: Decoder) -> Fetch | None:
+        return partial(native.decode_codes, self.data) if use_native(decoder) else None
+
+
+def use_native(decoder: Decoder) -> bool:
+    """Whether the native decoder is meant. Raises UsageError where it is asked for and missing."""
+    if decoder == "native" and not native.available:
+        raise UsageError(f"{native.reason}; decode with decoder='numpy'")
+    return decoder != "numpy" and native.available
 
 
 def open_packfile(source: Source, *, max_bytes: int = layout.MAX_RESTORED_BYTES) -> PackedModel:
@@ -121,9 +143,14 @@ def open_packfile(source: Source, *, max_bytes: int = layout.MAX_RESTORED_BYTES)
     return validate(_read(source), max_bytes=max_bytes)
 
 
-def read_packfile(source: Source, *, max_bytes: int = layout.MAX_RESTORED_BYTES) -> CompressedModel:
-    """All that a packed file holds; arguments and errors as for open_packfile."""
-    return open_packfile(source, max_bytes=max_bytes).model()
+def read_packfile(
+    source: Source,
+    *,
+    decoder: Decoder = "auto",
+    max_bytes: int = layout.MAX_RESTORED_BYTES,
+) -> CompressedModel:
+    """All that a packed file holds; arguments and errors as for read_weights."""
+    return open_packfile(source, max_bytes=max_bytes).model(decoder=decoder)
 
 
 def read_weights(
@@ -138,22 +165,21 @@ def read_weights(
     threads: used by the native decoder. decoder: "auto" takes the native one where it is built.
     Other arguments and errors as for open_packfile.
     """
-    del threads, decoder
-    return open_packfile(source, max_bytes=max_bytes).weights()
+    return open_packfile(source, max_bytes=max_bytes).weights(threads=threads, decoder=decoder)
 
 
 def validate(data: memoryview, *, max_bytes: int) -> PackedModel:
     """Check every rule of chapter 7 but those inside chunks, in the order given there."""
     container = open_container(data)
     records = _parse_records(container, max_bytes=max_bytes)
-    names = container.unpacked(Section.NAMES, layout.MAX_NAMES_BYTES)
     manifest = container.unpacked(Section.MANIFEST, layout.MAX_MANIFEST_BYTES)
     return PackedModel(
         container=container,
         records=records,
-        names=_parse_names(names, container),
+        names=_parse_names(container),
         skeleton=container.unpacked(Section.SKELETON, layout.MAX_SKELETON_BYTES),
         manifest=_parse_manifest(manifest, container),
+        max_bytes=max_bytes,
     )
 
 
@@ -197,8 +223,9 @@ def _parse_records(container: Container, *, max_bytes: int) -> tuple[TensorRecor
     return tuple(records)
 
 
-def _parse_names(text: bytes, container: Container) -> tuple[str, ...]:
+def _parse_names(container: Container) -> tuple[str, ...]:
     """Chapter 2.3: one name a tensor, each followed by a zero byte, none twice."""
+    text = container.unpacked(Section.NAMES, layout.MAX_NAMES_BYTES)
     tensor_count, entry = container.tensor_count, container.section(Section.NAMES)
     if text.count(0) != tensor_count or (text and text[-1] != 0):
         raise CorruptError(f"not {tensor_count} names", offset=entry.offset)

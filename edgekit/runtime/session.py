@@ -53,7 +53,7 @@ def load(
         for name, record in zip(packed.names, packed.records, strict=True)
         if record.restored is Type.BFLOAT16
     }
-    kept = add_weights(settings, packed.weights(), bfloat16)
+    kept = add_weights(settings, packed.weights(threads=threads or 1), bfloat16)
     session = make_session(packed.skeleton, settings, providers)
     # Freed weights would be read all the same, and give wrong answers without an error.
     session.edgekit_weights = kept

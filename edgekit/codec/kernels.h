@@ -1,0 +1,199 @@
+/* What the wheel compiles beside the decoder: counting, splitting and coding symbols, and a faster
+   CRC-32C. The numpy functions of the same names in this package say what each one does. */
+
+#ifndef EDGEKIT_KERNELS_H
+#define EDGEKIT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __GNUC__
+#define EKK_RESTRICT __restrict__
+#else
+#define EKK_RESTRICT
+#endif
+
+/* Eight bytes at a time through eight tables (Kounavis and Berry, 2005). */
+static uint32_t ekk_crc_tables[8][256];
+
+static void ekk_prepare(void) {
+    uint32_t i, k, crc;
+    for (i = 0; i < 256; i++) {
+        crc = i;
+        for (k = 0; k < 8; k++) crc = crc >> 1 ^ (0x82F63B78u & (0u - (crc & 1)));
+        ekk_crc_tables[0][i] = crc;
+    }
+    for (k = 1; k < 8; k++)
+        for (i = 0; i < 256; i++)
+            ekk_crc_tables[k][i] = ekk_crc_tables[k - 1][i] >> 8 ^
+                                   ekk_crc_tables[0][ekk_crc_tables[k - 1][i] & 255];
+}
+
+static uint32_t ekk_crc32c_tables(uint32_t crc, const uint8_t *p, size_t count) {
+    for (; count >= 8; count -= 8, p += 8) {
+        uint32_t low = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+                              (uint32_t)p[3] << 24);
+        crc = ekk_crc_tables[7][low & 255] ^ ekk_crc_tables[6][low >> 8 & 255] ^
+              ekk_crc_tables[5][low >> 16 & 255] ^ ekk_crc_tables[4][low >> 24] ^
+              ekk_crc_tables[3][p[4]] ^ ekk_crc_tables[2][p[5]] ^ ekk_crc_tables[1][p[6]] ^
+              ekk_crc_tables[0][p[7]];
+    }
+    for (; count; count--, p++) crc = crc >> 8 ^ ekk_crc_tables[0][(crc ^ *p) & 255];
+    return crc;
+}
+
+#if defined(__GNUC__) && defined(__x86_64__)
+/* The processor's own instruction, where it has one. */
+__attribute__((target("sse4.2"))) static uint32_t ekk_crc32c_sse(uint32_t crc, const uint8_t *p,
+                                                                 size_t count) {
+    uint64_t wide = crc;
+    for (; count >= 8; count -= 8, p += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, p, 8);
+        wide = __builtin_ia32_crc32di(wide, word);
+    }
+    crc = (uint32_t)wide;
+    for (; count; count--, p++) crc = __builtin_ia32_crc32qi(crc, *p);
+    return crc;
+}
+#endif
+
+static uint32_t ekk_crc32c(uint32_t value, const uint8_t *bytes, size_t count) {
+#if defined(__GNUC__) && defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2")) return ~ekk_crc32c_sse(~value, bytes, count);
+#endif
+    return ~ekk_crc32c_tables(~value, bytes, count);
+}
+
+/* counts[256] of the bytes; four partial histograms, so that equal neighbours don't wait. */
+static void ekk_histogram(const uint8_t *symbols, size_t count, int64_t *counts) {
+    uint32_t parts[4][256];
+    size_t i, k, end;
+    for (i = 0; i < 256; i++) counts[i] = 0;
+    while (count) {
+        end = count < (size_t)1 << 30 ? count : (size_t)1 << 30;
+        for (k = 0; k < 4; k++)
+            for (i = 0; i < 256; i++) parts[k][i] = 0;
+        for (i = 0; i + 4 <= end; i += 4) {
+            parts[0][symbols[i]]++;
+            parts[1][symbols[i + 1]]++;
+            parts[2][symbols[i + 2]]++;
+            parts[3][symbols[i + 3]]++;
+        }
+        for (; i < end; i++) parts[0][symbols[i]]++;
+        for (k = 0; k < 4; k++)
+            for (i = 0; i < 256; i++) counts[i] += parts[k][i];
+        symbols += end;
+        count -= end;
+    }
+}
+
+/* Chapter 4.2. values and gaps have room for `count`; returns the number of gap symbols. */
+static size_t ekk_split_gaps(const uint8_t *codes, size_t count, uint8_t *EKK_RESTRICT values,
+                             uint8_t *EKK_RESTRICT gaps, size_t *value_count) {
+    size_t i, run = 0, k = 0, g = 0;
+    for (i = 0; i < count; i++) {
+        if (!codes[i]) {
+            run++;
+            continue;
+        }
+        for (; run >= 255; run -= 255) gaps[g++] = 255;
+        gaps[g++] = (uint8_t)run;
+        values[k++] = codes[i];
+        run = 0;
+    }
+    *value_count = k;
+    return g;
+}
+
+/* Chapter 4.2. masks has room for ceil(count / 8); returns the number of values. */
+static size_t ekk_split_mask(const uint8_t *codes, size_t count, uint8_t *EKK_RESTRICT values,
+                             uint8_t *EKK_RESTRICT masks) {
+    size_t i, j, k = 0;
+    for (i = 0; i < count; i += 8) {
+        unsigned mask = 0;
+        for (j = 0; j < 8 && i + j < count; j++) {
+            values[k] = codes[i + j];
+            mask |= (unsigned)(codes[i + j] != 0) << j;
+            k += codes[i + j] != 0;
+        }
+        masks[i / 8] = (uint8_t)mask;
+    }
+    return k;
+}
+
+/* Counts of gap symbols and mask bytes, summed over chunks. */
+static void ekk_survey(const uint8_t *codes, size_t count, size_t chunk, int64_t *gaps,
+                       int64_t *masks) {
+    size_t start, end, i, j, run;
+    for (i = 0; i < 256; i++) gaps[i] = masks[i] = 0;
+    for (start = 0; start < count; start = end) {
+        end = count - start < chunk ? count : start + chunk;
+        run = 0;
+        for (i = start; i < end; i += 8) {
+            unsigned mask = 0;
+            for (j = 0; j < 8 && i + j < end; j++) {
+                if (!codes[i + j]) {
+                    run++;
+                    continue;
+                }
+                mask |= 1u << j;
+                gaps[255] += (int64_t)(run / 255);
+                gaps[run % 255]++;
+                run = 0;
+            }
+            masks[mask]++;
+        }
+    }
+}
+
+/* One stream of the segment; returns its bytes. out has room for 12 bits a symbol and 8 bytes. */
+static size_t ekk_encode_stream(const uint8_t *symbols, size_t count, const uint16_t *codes,
+                                const uint8_t *lengths, uint8_t *out) {
+    uint8_t *begin = out;
+    uint64_t bits = 0;
+    unsigned held = 0, k;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        bits |= (uint64_t)codes[symbols[i]] << held;
+        held += lengths[symbols[i]];
+        if (held >= 48) {
+            for (k = 0; k < 6; k++) out[k] = (uint8_t)(bits >> 8 * k);
+            out += 6;
+            bits >>= 48;
+            held -= 48;
+        }
+    }
+    for (; held > 0; held = held > 8 ? held - 8 : 0, bits >>= 8) *out++ = (uint8_t)bits;
+    return (size_t)(out - begin);
+}
+
+/* Chapter 4.6, backwards: the stream ends up at the end of `out`; returns its bytes. */
+static size_t ekk_encode_rans(const uint8_t *symbols, size_t count, const uint16_t *frequencies,
+                              uint8_t *out, size_t room) {
+    uint32_t starts[256], states[4] = {65536, 65536, 65536, 65536}, sum = 0, x;
+    uint8_t *end = out + room, *at = end;
+    size_t i, k;
+    for (i = 0; i < 256; i++) {
+        starts[i] = sum;
+        sum += frequencies[i];
+    }
+    if (!count) return 0;
+    for (i = count; i-- > 0;) {
+        uint32_t size = frequencies[symbols[i]];
+        x = states[i & 3];
+        if (x >> 20 >= size) {
+            *--at = (uint8_t)(x >> 8);
+            *--at = (uint8_t)x;
+            x >>= 16;
+        }
+        states[i & 3] = (x / size << 12) + x % size + starts[symbols[i]];
+    }
+    for (k = 4; k-- > 0;) {
+        at -= 4;
+        for (i = 0; i < 4; i++) at[i] = (uint8_t)(states[k] >> 8 * i);
+    }
+    return (size_t)(end - at);
+}
+
+#endif

@@ -1,0 +1,1702 @@
+/* edgekit_decode.h: decodes packed files (.ekp), docs/format.md version 1.0. SPDX: Apache-2.0
+
+   In one C or C++ file of your program:
+
+       #define EDGEKIT_DECODE_IMPLEMENTATION
+       #include "edgekit_decode.h"
+
+   and in the others the include alone. Then, for a file in memory or in flash:
+
+       static uint32_t work[EKD_WORK_SMALL / 4];
+       ekd_file file;
+       ekd_tensor tensor;
+       ekd_result result = ekd_open(data, data_bytes, &file);
+       if (result == EKD_OK) result = ekd_first(&file, &tensor);
+       while (result == EKD_OK) {
+           result = ekd_decode_f32(&file, &tensor, work, sizeof work, weights, weight_count);
+           if (result == EKD_OK) result = ekd_next(&file, &tensor);
+       }
+       // EKD_END: every tensor was decoded.
+
+   C99, also C++. Needs <stddef.h> and <stdint.h> and no library: no allocation, no globals, no
+   recursion. The caller owns every buffer. Any bytes may be given as a file: each read is checked,
+   and what breaks the format ends in a result that says so. Work memory is aligned for uint64_t
+   where EKD_WORK_FAST is used and for uint32_t otherwise.
+
+   Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_FAST (the large tables).
+   EKD_CRC32C(bytes, count) may name a faster CRC-32C than the one here. */
+
+#ifndef EDGEKIT_DECODE_H
+#define EDGEKIT_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    EKD_OK = 0,
+    EKD_END,          /* no further tensor or chunk; not an error */
+    EKD_TRUNCATED,    /* ends before a record, chunk or stream does */
+    EKD_CHECKSUM,     /* a CRC-32C doesn't match */
+    EKD_VERSION,      /* another major version or an unknown feature */
+    EKD_CORRUPT,      /* a value that the format forbids */
+    EKD_LIMIT,        /* larger than chapter 8 or the caller allows */
+    EKD_SMALL_BUFFER, /* the output or the work memory is too small */
+    EKD_UNSUPPORTED   /* left out of this build, or not what this tensor holds */
+} ekd_result;
+
+/* Work memory in bytes. The least decodes every file; the larger one also holds tables of several
+   symbols an entry, and room for what a sparse chunk of up to 2^18 elements holds. */
+#define EKD_WORK_SMALL 4096
+#define EKD_WORK_FAST (4096 + 16384 + 2 * 262144 + 64)
+
+enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK }; /* modes, 3.1 */
+enum {
+    EKD_TYPE_CODE,
+    EKD_TYPE_F32,
+    EKD_TYPE_F16,
+    EKD_TYPE_BF16,
+    EKD_TYPE_F64,
+    EKD_TYPE_I8,
+    EKD_TYPE_U8,
+    EKD_TYPE_I32,
+    EKD_TYPE_I64
+}; /* 3.2 */
+
+typedef struct {
+    const uint8_t *data;
+    size_t bytes;
+    uint32_t tensor_count;
+    uint32_t features;
+    size_t tensors_at, tensors_bytes; /* the tensor section */
+    size_t payload_at, payload_bytes;
+} ekd_file;
+
+typedef struct {
+    uint32_t index; /* place in the file, from 0: the tensor's id */
+    uint8_t mode, coder, restored, stored;
+    uint8_t scale_kind, has_codebook, half_scales, half_codebook;
+    uint8_t rank, streams, chunk_log2;
+    uint32_t dims[8];
+    uint32_t axis;
+    uint32_t elements;
+    uint32_t exceptions;     /* number of them, scale kind 3 */
+    uint32_t codebook_count; /* 0 without a codebook */
+    size_t scales_at, codebook_at, constant_at, values_at, positions_at, index_at;
+    size_t payload_at; /* offset in the file of the first chunk */
+    size_t payload_bytes;
+    size_t next_at; /* offset of the next record */
+} ekd_tensor;
+
+typedef struct {
+    uint32_t first;    /* number of the first element in the tensor */
+    uint32_t elements; /* 0 before the first chunk */
+    size_t data_at;
+    uint32_t bytes, crc32c, value_count, position_count;
+    size_t sizes_at, next_at;
+} ekd_chunk;
+
+const char *ekd_result_name(ekd_result result);
+uint32_t ekd_crc32c(const uint8_t *bytes, size_t count);
+
+/* Chapters 2 and 3: checks header, directory, sections but the payload, and every record. */
+ekd_result ekd_open(const uint8_t *data, size_t bytes, ekd_file *file);
+
+/* The tensors in order; EKD_END behind the last one. */
+ekd_result ekd_first(const ekd_file *file, ekd_tensor *tensor);
+ekd_result ekd_next(const ekd_file *file, ekd_tensor *tensor);
+ekd_result ekd_find(const ekd_file *file, uint32_t index, ekd_tensor *tensor);
+
+/* Bytes of an element as it is stored, and as it is restored. */
+size_t ekd_stored_bytes(const ekd_tensor *tensor);
+size_t ekd_restored_bytes(const ekd_tensor *tensor);
+
+/* Chapter 3.4: the chunks of a tensor in order. Begin with a chunk of zero bytes. */
+ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk);
+
+/* One chunk's stored elements (codes: one byte each, signed on a grid) into `out`. */
+ekd_result ekd_decode_chunk(const ekd_file *file, const ekd_tensor *tensor, const ekd_chunk *chunk,
+                            void *work, size_t work_bytes, uint8_t *out, size_t out_bytes);
+
+/* A whole tensor's stored elements, little-endian. */
+ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                             size_t work_bytes, uint8_t *out, size_t out_bytes);
+
+#ifndef EKD_NO_FLOAT
+/* Chapter 6: a whole tensor's weights as float32, for codes with a scale or codebook and for
+   stored float32 and float16. */
+ekd_result ekd_decode_f32(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                          size_t work_bytes, float *out, size_t out_elements);
+
+/* A whole tensor in its restored type, in the byte order of this machine. */
+ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                               size_t work_bytes, void *out, size_t out_bytes);
+
+/* The scale of a channel, 1 where there is none. */
+float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* EDGEKIT_DECODE_H */
+
+#ifdef EDGEKIT_DECODE_IMPLEMENTATION
+#ifndef EDGEKIT_DECODE_BODY
+#define EDGEKIT_DECODE_BODY
+
+#define EKD__TRY(call)                                                                             \
+    do {                                                                                           \
+        ekd_result ekd__result = (call);                                                           \
+        if (ekd__result != EKD_OK)                                                                 \
+            return ekd__result;                                                                    \
+    } while (0)
+
+enum { EKD__LONGEST = 12, EKD__RANS_LOG2 = 12, EKD__SHA256_BYTES = 32 };
+
+const char *ekd_result_name(ekd_result result) {
+    static const char *const names[] = {"ok",      "end",   "truncated",    "checksum",   "version",
+                                        "corrupt", "limit", "small buffer", "unsupported"};
+    return (unsigned)result < sizeof names / sizeof *names ? names[result] : "unknown";
+}
+
+/* Chapter 1: numbers. Byte order is built by shifts, so that any machine reads the same. */
+
+static uint32_t ekd__u16(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t ekd__u32(const uint8_t *p) {
+    return ekd__u16(p) | ekd__u16(p + 2) << 16;
+}
+
+static uint64_t ekd__u64(const uint8_t *p) {
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
+}
+
+uint32_t ekd_crc32c(const uint8_t *bytes, size_t count) {
+    /* Four bits at a time: 64 bytes of table instead of 1,024. */
+    static const uint32_t steps[16] = {0x00000000u, 0x105EC76Fu, 0x20BD8EDEu, 0x30E349B1u,
+                                       0x417B1DBCu, 0x5125DAD3u, 0x61C69362u, 0x7198540Du,
+                                       0x82F63B78u, 0x92A8FC17u, 0xA24BB5A6u, 0xB21572C9u,
+                                       0xC38D26C4u, 0xD3D3E1ABu, 0xE330A81Au, 0xF36E6F75u};
+    uint32_t crc = 0xFFFFFFFFu;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        crc ^= bytes[i];
+        crc = crc >> 4 ^ steps[crc & 15];
+        crc = crc >> 4 ^ steps[crc & 15];
+    }
+    return ~crc;
+}
+
+#ifndef EKD_CRC32C
+#define EKD_CRC32C(bytes, count) ekd_crc32c(bytes, count)
+#endif
+
+static ekd_result ekd__check_crc(const uint8_t *bytes, size_t count, uint32_t expected) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    (void)bytes, (void)count, (void)expected;
+    return EKD_OK;
+#else
+    return EKD_CRC32C(bytes, count) == expected ? EKD_OK : EKD_CHECKSUM;
+#endif
+}
+
+/* The one bounded reader of fields. */
+typedef struct {
+    const uint8_t *data; /* the file */
+    size_t at, end;      /* offsets in it */
+} ekd__cursor;
+
+static ekd_result ekd__skip(ekd__cursor *cursor, size_t count, size_t *at) {
+    if (count > cursor->end - cursor->at)
+        return EKD_TRUNCATED;
+    *at = cursor->at;
+    cursor->at += count;
+    return EKD_OK;
+}
+
+static ekd_result ekd__byte(ekd__cursor *cursor, uint8_t *value) {
+    size_t at;
+    EKD__TRY(ekd__skip(cursor, 1, &at));
+    *value = cursor->data[at];
+    return EKD_OK;
+}
+
+static ekd_result ekd__varint(ekd__cursor *cursor, uint32_t *value) {
+    uint32_t number = 0;
+    unsigned place;
+    uint8_t byte;
+    for (place = 0; place < 5; place++) {
+        EKD__TRY(ekd__byte(cursor, &byte));
+        if (place == 4 && byte > 15)
+            return EKD_CORRUPT; /* 2^32 or more */
+        number |= (uint32_t)(byte & 127) << 7 * place;
+        if (byte < 128) {
+            if (byte == 0 && place)
+                return EKD_CORRUPT; /* longer than needed */
+            *value = number;
+            return EKD_OK;
+        }
+    }
+    return EKD_CORRUPT;
+}
+
+/* Chapter 2: the container. */
+
+static ekd_result ekd__check_zeros(const uint8_t *data, size_t from, size_t to) {
+    for (; from < to; from++)
+        if (data[from])
+            return EKD_CORRUPT;
+    return EKD_OK;
+}
+
+static ekd_result ekd__open_sections(ekd_file *file, uint32_t count) {
+    const uint8_t *data = file->data;
+    size_t end = 40 + 24 * (size_t)count, last = file->bytes - EKD__SHA256_BYTES;
+    uint32_t i, kind, previous = 0;
+    for (i = 0; i < count; i++) {
+        const uint8_t *entry = data + 32 + 24 * (size_t)i;
+        uint64_t offset = ekd__u64(entry + 8), bytes = ekd__u64(entry + 16);
+        kind = ekd__u32(entry);
+        if (i < 5 ? kind != i + 1 : kind < 256 || kind <= previous)
+            return EKD_CORRUPT;
+        previous = kind;
+        if (offset != ((end + 7) & ~(size_t)7))
+            return EKD_CORRUPT;
+        if (offset > last || bytes > last - offset)
+            return EKD_TRUNCATED;
+        EKD__TRY(ekd__check_zeros(data, end, (size_t)offset));
+        end = (size_t)(offset + bytes);
+        if (kind == 1)
+            file->tensors_at = (size_t)offset, file->tensors_bytes = (size_t)bytes;
+        if (kind == 2)
+            file->payload_at = (size_t)offset, file->payload_bytes = (size_t)bytes;
+    }
+    if (((end + 7) & ~(size_t)7) != last)
+        return EKD_CORRUPT;
+    return ekd__check_zeros(data, end, last);
+}
+
+static ekd_result ekd__check_sections(const ekd_file *file, uint32_t count) {
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        const uint8_t *entry = file->data + 32 + 24 * (size_t)i;
+        size_t offset = (size_t)ekd__u64(entry + 8), bytes = (size_t)ekd__u64(entry + 16);
+        uint32_t crc = ekd__u32(entry + 4);
+        if (ekd__u32(entry) == 2) {
+            if (crc)
+                return EKD_CORRUPT; /* its chunks carry the checks */
+        } else {
+            EKD__TRY(ekd__check_crc(file->data + offset, bytes, crc));
+        }
+    }
+    return EKD_OK;
+}
+
+static ekd_result ekd__check_records(const ekd_file *file);
+
+ekd_result ekd_open(const uint8_t *data, size_t bytes, ekd_file *file) {
+    static const uint8_t magic[8] = {0x89, 0x45, 0x4B, 0x50, 0x0D, 0x0A, 0x1A, 0x0A};
+    uint64_t file_bytes;
+    uint32_t sections;
+    size_t i, begin;
+    for (i = 0; i < 8 && i < bytes; i++)
+        if (data[i] != magic[i])
+            return EKD_CORRUPT;
+    if (bytes < 32)
+        return EKD_TRUNCATED;
+    if (ekd__u16(data + 8) != 1)
+        return EKD_VERSION;
+    file->data = data;
+    file->bytes = bytes;
+    file->features = ekd__u32(data + 12);
+    if (file->features & ~(uint32_t)1)
+        return EKD_VERSION;
+    file_bytes = ekd__u64(data + 16);
+    if (file_bytes > bytes)
+        return EKD_TRUNCATED;
+    if (file_bytes < bytes)
+        return EKD_CORRUPT;
+    file->tensor_count = ekd__u32(data + 24);
+    sections = ekd__u32(data + 28);
+    if (sections > 16)
+        return EKD_LIMIT;
+    if (sections < 5)
+        return EKD_CORRUPT;
+    begin = 40 + 24 * (size_t)sections;
+    if (begin + EKD__SHA256_BYTES > bytes)
+        return EKD_TRUNCATED;
+    EKD__TRY(ekd__check_crc(data, begin - 8, ekd__u32(data + begin - 8)));
+    EKD__TRY(ekd__check_zeros(data, begin - 4, begin));
+    EKD__TRY(ekd__open_sections(file, sections));
+    if (file->tensor_count > 1000000)
+        return EKD_LIMIT;
+    EKD__TRY(ekd__check_sections(file, sections));
+    return ekd__check_records(file);
+}
+
+/* Chapter 3: tensor records. */
+
+static size_t ekd__type_bytes(unsigned type) {
+    static const uint8_t bytes[] = {1, 4, 2, 2, 8, 1, 1, 4, 8};
+    return bytes[type];
+}
+
+size_t ekd_stored_bytes(const ekd_tensor *tensor) {
+    return ekd__type_bytes(tensor->stored);
+}
+
+size_t ekd_restored_bytes(const ekd_tensor *tensor) {
+    return ekd__type_bytes(tensor->restored);
+}
+
+static int ekd__is_coded(const ekd_tensor *tensor) {
+    return tensor->mode >= EKD_DIRECT;
+}
+
+static int ekd__is_sparse(const ekd_tensor *tensor) {
+    return tensor->mode >= EKD_GAP;
+}
+
+/* Which types go together, 3.2. */
+static ekd_result ekd__check_types(const ekd_tensor *tensor) {
+    unsigned restored = tensor->restored, stored = tensor->stored;
+    int scaled = tensor->scale_kind || tensor->has_codebook;
+    int is_float = restored >= EKD_TYPE_F32 && restored <= EKD_TYPE_F64;
+    int is_small = restored == EKD_TYPE_I8 || restored == EKD_TYPE_U8;
+    if (restored == EKD_TYPE_CODE)
+        return EKD_CORRUPT;
+    if (stored == EKD_TYPE_CODE)
+        return (scaled ? is_float : is_small) ? EKD_OK : EKD_CORRUPT;
+    if (stored == EKD_TYPE_I8 || stored == EKD_TYPE_U8 || scaled)
+        return EKD_CORRUPT;
+    if (stored == restored)
+        return EKD_OK;
+    return stored == EKD_TYPE_F16 && restored == EKD_TYPE_F32 ? EKD_OK : EKD_CORRUPT;
+}
+
+/* Which coder and streams each mode takes, 3.1. */
+static ekd_result ekd__check_coding(const ekd_file *file, const ekd_tensor *tensor) {
+    if (!ekd__is_coded(tensor))
+        return tensor->coder || tensor->streams != 1 ? EKD_CORRUPT : EKD_OK;
+    if (tensor->stored != EKD_TYPE_CODE)
+        return EKD_CORRUPT;
+    if (!tensor->coder)
+        return EKD_OK;
+    return (file->features & 1) && tensor->streams == 1 ? EKD_OK : EKD_CORRUPT;
+}
+
+static ekd_result ekd__read_bytes_fields(const ekd_file *file, ekd__cursor *body,
+                                         ekd_tensor *tensor) {
+    uint8_t coding, types, scaling, layout;
+    EKD__TRY(ekd__byte(body, &coding));
+    EKD__TRY(ekd__byte(body, &types));
+    EKD__TRY(ekd__byte(body, &scaling));
+    EKD__TRY(ekd__byte(body, &layout));
+    tensor->mode = coding & 15;
+    tensor->coder = coding >> 4;
+    tensor->restored = types & 15;
+    tensor->stored = types >> 4;
+    tensor->scale_kind = scaling & 3;
+    tensor->has_codebook = scaling >> 2 & 1;
+    tensor->half_scales = scaling >> 3 & 1;
+    tensor->half_codebook = scaling >> 4 & 1;
+    tensor->rank = layout & 15;
+    if (tensor->mode > EKD_MASK || tensor->coder > 1)
+        return EKD_CORRUPT;
+    if (tensor->restored > EKD_TYPE_I64 || tensor->stored > EKD_TYPE_I64)
+        return EKD_CORRUPT;
+    if (tensor->rank > 8)
+        return EKD_LIMIT;
+    if (layout >> 4 > 2)
+        return EKD_CORRUPT;
+    tensor->streams = layout >> 4 == 0 ? 1 : layout >> 4 == 1 ? 4 : 8;
+    if (scaling >> 5)
+        return EKD_CORRUPT;
+    if (tensor->half_scales && !tensor->scale_kind)
+        return EKD_CORRUPT;
+    if (tensor->half_codebook && !tensor->has_codebook)
+        return EKD_CORRUPT;
+    EKD__TRY(ekd__check_types(tensor));
+    EKD__TRY(ekd__check_coding(file, tensor));
+    EKD__TRY(ekd__byte(body, &tensor->chunk_log2));
+    if (tensor->chunk_log2 < 8)
+        return EKD_CORRUPT;
+    return tensor->chunk_log2 > 20 ? EKD_LIMIT : EKD_OK;
+}
+
+static ekd_result ekd__read_shape(ekd__cursor *body, ekd_tensor *tensor) {
+    uint64_t product = 1;
+    int is_empty = 0;
+    unsigned i;
+    for (i = 0; i < tensor->rank; i++)
+        EKD__TRY(ekd__varint(body, &tensor->dims[i]));
+    for (i = 0; i < tensor->rank; i++) {
+        if (tensor->dims[i])
+            product *= tensor->dims[i];
+        else
+            is_empty = 1;
+        if (product >> 32)
+            return EKD_LIMIT;
+    }
+    tensor->elements = is_empty ? 0 : (uint32_t)product;
+    return is_empty && tensor->mode != EKD_RAW ? EKD_CORRUPT : EKD_OK;
+}
+
+/* `count` numbers in f16 or f32, which must be finite: no exponent of ones. */
+static ekd_result ekd__read_halves(ekd__cursor *body, size_t count, int is_half, size_t *at) {
+    size_t i, width = is_half ? 2 : 4;
+    if (count > (body->end - body->at) / width)
+        return EKD_TRUNCATED;
+    EKD__TRY(ekd__skip(body, count * width, at));
+    for (i = 0; i < count; i++) {
+        const uint8_t *p = body->data + *at + i * width;
+        uint32_t exponent = is_half ? (uint32_t)p[1] << 1 & 0xF8u : ekd__u16(p + 2) << 1 & 0xFF00u;
+        if (exponent == (is_half ? 0xF8u : 0xFF00u))
+            return EKD_CORRUPT;
+    }
+    return EKD_OK;
+}
+
+static ekd_result ekd__read_scales(ekd__cursor *body, ekd_tensor *tensor) {
+    uint32_t channels, skipped, i;
+    uint64_t channel = 0;
+    size_t at;
+    if (tensor->scale_kind == 0)
+        return EKD_OK;
+    if (tensor->scale_kind == 1)
+        return ekd__read_halves(body, 1, tensor->half_scales, &tensor->scales_at);
+    EKD__TRY(ekd__varint(body, &tensor->axis));
+    if (tensor->axis >= tensor->rank)
+        return EKD_CORRUPT;
+    channels = tensor->dims[tensor->axis];
+    if (tensor->scale_kind == 2)
+        return ekd__read_halves(body, channels, tensor->half_scales, &tensor->scales_at);
+    if (!tensor->elements)
+        return EKD_CORRUPT;
+    EKD__TRY(ekd__read_halves(body, 1, tensor->half_scales, &tensor->scales_at));
+    EKD__TRY(ekd__varint(body, &tensor->exceptions));
+    if (!tensor->exceptions || tensor->exceptions > channels)
+        return EKD_CORRUPT;
+    for (i = 0; i < tensor->exceptions; i++) {
+        EKD__TRY(ekd__varint(body, &skipped));
+        channel += skipped;
+        if (channel++ >= channels)
+            return EKD_CORRUPT;
+        EKD__TRY(ekd__read_halves(body, 1, tensor->half_scales, &at));
+    }
+    return EKD_OK;
+}
+
+static ekd_result ekd__read_codebook(ekd__cursor *body, ekd_tensor *tensor) {
+    const uint8_t *first;
+    uint8_t last, i, bits = 0;
+    if (!tensor->has_codebook)
+        return EKD_OK;
+    EKD__TRY(ekd__byte(body, &last));
+    tensor->codebook_count = (uint32_t)last + 1;
+    EKD__TRY(ekd__read_halves(body, tensor->codebook_count, tensor->half_codebook,
+                              &tensor->codebook_at));
+    first = body->data + tensor->codebook_at;
+    for (i = 0; i < (tensor->half_codebook ? 2 : 4); i++)
+        bits |= first[i];
+    return ekd__is_sparse(tensor) && bits ? EKD_CORRUPT : EKD_OK;
+}
+
+/* Chapter 4.3: one level (code length or frequency class) for each of 256 symbols. */
+
+static ekd_result ekd__nibble(ekd__cursor *body, unsigned *state, unsigned *nibble) {
+    uint8_t byte;
+    if (*state >= 16) { /* a high nibble is waiting */
+        *nibble = *state & 15;
+        *state = 0;
+        return EKD_OK;
+    }
+    EKD__TRY(ekd__byte(body, &byte));
+    *nibble = byte & 15;
+    *state = 16u | byte >> 4;
+    return EKD_OK;
+}
+
+static ekd_result ekd__read_levels(ekd__cursor *body, uint8_t levels[256]) {
+    unsigned symbol = 0, count, nibble, more, level, run, state = 0;
+    uint8_t last;
+    EKD__TRY(ekd__byte(body, &last));
+    count = (unsigned)last + 1;
+    while (symbol < count) {
+        EKD__TRY(ekd__nibble(body, &state, &nibble));
+        level = nibble, run = 1;
+        if (nibble > 12) {
+            EKD__TRY(ekd__nibble(body, &state, &run));
+            run += 3;
+            level = 0;
+            if (nibble == 13) {
+                if (!symbol)
+                    return EKD_CORRUPT;
+                level = levels[symbol - 1];
+            } else if (nibble == 15) {
+                EKD__TRY(ekd__nibble(body, &state, &more));
+                run += 16 * more + 16;
+            }
+        }
+        if (run > count - symbol)
+            return EKD_CORRUPT;
+        while (run--)
+            levels[symbol++] = (uint8_t)level;
+    }
+    if (!levels[last] || (state & 15))
+        return EKD_CORRUPT;
+    for (; symbol < 256; symbol++)
+        levels[symbol] = 0;
+    return EKD_OK;
+}
+
+/* Kraft's sum must be whole, but for a symbol that is alone. */
+static ekd_result ekd__check_lengths(const uint8_t levels[256]) {
+    uint32_t kraft = 0, symbols = 0, i;
+    for (i = 0; i < 256; i++) {
+        if (!levels[i])
+            continue;
+        symbols++;
+        kraft += 1u << (EKD__LONGEST - levels[i]);
+    }
+    return kraft == (symbols == 1 ? 2048u : 4096u) ? EKD_OK : EKD_CORRUPT;
+}
+
+#ifndef EKD_NO_RANS
+/* Chapter 4.6: frequencies from classes and the bits behind them. */
+static ekd_result ekd__read_frequencies(ekd__cursor *body, const uint8_t levels[256],
+                                        uint16_t frequencies[256]) {
+    uint32_t bits = 0, sum = 0, used = 0, i, single = 0;
+    unsigned count = 0;
+    uint8_t byte;
+    for (i = 0; i < 256; i++)
+        if (levels[i])
+            used++, single = i;
+    for (i = 0; i < 256; i++) {
+        unsigned width = levels[i] ? levels[i] - 1u : 0;
+        frequencies[i] = 0;
+        if (!levels[i])
+            continue;
+        if (used == 1)
+            continue;
+        for (; count < width; count += 8) {
+            EKD__TRY(ekd__byte(body, &byte));
+            bits |= (uint32_t)byte << count;
+        }
+        frequencies[i] = (uint16_t)((1u << width) + (bits & ((1u << width) - 1)));
+        bits >>= width;
+        count -= width;
+        sum += frequencies[i];
+    }
+    if (used == 1) {
+        frequencies[single] = 4096;
+        return levels[single] == 1 ? EKD_OK : EKD_CORRUPT;
+    }
+    return bits || sum != 4096 ? EKD_CORRUPT : EKD_OK;
+}
+#endif
+
+static ekd_result ekd__skip_table(ekd__cursor *body, const ekd_tensor *tensor, int is_value) {
+    uint8_t levels[256];
+    EKD__TRY(ekd__read_levels(body, levels));
+    if (!tensor->coder) {
+        EKD__TRY(ekd__check_lengths(levels));
+    } else {
+#ifdef EKD_NO_RANS
+        return EKD_UNSUPPORTED;
+#else
+        uint16_t frequencies[256];
+        EKD__TRY(ekd__read_frequencies(body, levels, frequencies));
+#endif
+    }
+    return is_value && ekd__is_sparse(tensor) && levels[0] ? EKD_CORRUPT : EKD_OK;
+}
+
+/* Chapter 3.4: one entry of the chunk index. Streams' sizes add up to at most the chunk's. */
+static ekd_result ekd__read_chunk(ekd__cursor *body, const ekd_tensor *tensor, ekd_chunk *chunk) {
+    uint32_t sizes, size, i;
+    uint64_t sum = 0;
+    size_t at;
+    EKD__TRY(ekd__varint(body, &chunk->bytes));
+    EKD__TRY(ekd__skip(body, 4, &at));
+    chunk->crc32c = ekd__u32(body->data + at);
+    chunk->value_count = chunk->position_count = 0;
+    chunk->sizes_at = body->at;
+    if (!ekd__is_coded(tensor))
+        return chunk->bytes == chunk->elements * (uint64_t)ekd_stored_bytes(tensor) ? EKD_OK
+                                                                                    : EKD_CORRUPT;
+    if (ekd__is_sparse(tensor)) {
+        EKD__TRY(ekd__varint(body, &chunk->value_count));
+        if (chunk->value_count > chunk->elements)
+            return EKD_CORRUPT;
+        chunk->position_count = (chunk->elements + 7) / 8;
+    }
+    if (tensor->mode == EKD_GAP) {
+        EKD__TRY(ekd__varint(body, &chunk->position_count));
+        if (chunk->position_count < chunk->value_count ||
+            chunk->position_count - chunk->value_count >
+                (chunk->elements - chunk->value_count) / 255)
+            return EKD_CORRUPT;
+    }
+    chunk->sizes_at = body->at;
+    sizes = (ekd__is_sparse(tensor) ? 2u : 1u) * tensor->streams - 1;
+    for (i = 0; i < sizes; i++) {
+        EKD__TRY(ekd__varint(body, &size));
+        sum += size;
+    }
+    return sum > chunk->bytes ? EKD_CORRUPT : EKD_OK;
+}
+
+static uint32_t ekd__chunk_elements(const ekd_tensor *tensor, uint32_t first) {
+    uint32_t left = tensor->elements - first, whole = (uint32_t)1 << tensor->chunk_log2;
+    return left < whole ? left : whole;
+}
+
+static ekd_result ekd__read_chunks(const ekd_file *file, ekd__cursor *body, ekd_tensor *tensor) {
+    uint64_t first = 0, room = file->payload_at + file->payload_bytes - tensor->payload_at;
+    ekd_chunk chunk;
+    tensor->index_at = body->at;
+    if (tensor->mode == EKD_CONSTANT)
+        return EKD_OK;
+    for (; first < tensor->elements; first += chunk.elements) {
+        chunk.elements = ekd__chunk_elements(tensor, (uint32_t)first);
+        EKD__TRY(ekd__read_chunk(body, tensor, &chunk));
+        if (chunk.bytes > room - tensor->payload_bytes)
+            return EKD_TRUNCATED;
+        tensor->payload_bytes += chunk.bytes;
+    }
+    return EKD_OK;
+}
+
+/* The record at offset `at`, whose chunks begin at `payload_at`. */
+static ekd_result ekd__read_record(const ekd_file *file, size_t at, size_t payload_at,
+                                   uint32_t index, ekd_tensor *tensor) {
+    ekd__cursor body, section;
+    uint32_t record_bytes;
+    section.data = file->data;
+    section.at = at;
+    section.end = file->tensors_at + file->tensors_bytes;
+    EKD__TRY(ekd__varint(&section, &record_bytes));
+    body.data = file->data;
+    EKD__TRY(ekd__skip(&section, record_bytes, &body.at));
+    body.end = section.at;
+    tensor->index = index;
+    tensor->axis = tensor->exceptions = tensor->codebook_count = 0;
+    tensor->scales_at = tensor->codebook_at = tensor->constant_at = 0;
+    tensor->payload_at = payload_at;
+    tensor->payload_bytes = 0;
+    tensor->next_at = section.at;
+    EKD__TRY(ekd__read_bytes_fields(file, &body, tensor));
+    EKD__TRY(ekd__read_shape(&body, tensor));
+    EKD__TRY(ekd__read_scales(&body, tensor));
+    EKD__TRY(ekd__read_codebook(&body, tensor));
+    if (tensor->mode == EKD_CONSTANT) {
+        if (tensor->elements > (uint32_t)1 << 24)
+            return EKD_LIMIT;
+        EKD__TRY(ekd__skip(&body, ekd_stored_bytes(tensor), &tensor->constant_at));
+    }
+    tensor->values_at = tensor->positions_at = body.at;
+    if (ekd__is_coded(tensor))
+        EKD__TRY(ekd__skip_table(&body, tensor, 1));
+    tensor->positions_at = body.at;
+    if (ekd__is_sparse(tensor))
+        EKD__TRY(ekd__skip_table(&body, tensor, 0));
+    EKD__TRY(ekd__read_chunks(file, &body, tensor));
+    return body.at == body.end ? EKD_OK : EKD_CORRUPT;
+}
+
+ekd_result ekd_first(const ekd_file *file, ekd_tensor *tensor) {
+    if (!file->tensor_count)
+        return EKD_END;
+    return ekd__read_record(file, file->tensors_at, file->payload_at, 0, tensor);
+}
+
+ekd_result ekd_next(const ekd_file *file, ekd_tensor *tensor) {
+    if (tensor->index + 1 >= file->tensor_count)
+        return EKD_END;
+    return ekd__read_record(file, tensor->next_at, tensor->payload_at + tensor->payload_bytes,
+                            tensor->index + 1, tensor);
+}
+
+ekd_result ekd_find(const ekd_file *file, uint32_t index, ekd_tensor *tensor) {
+    ekd_result result = ekd_first(file, tensor);
+    while (result == EKD_OK && tensor->index != index)
+        result = ekd_next(file, tensor);
+    return result;
+}
+
+static ekd_result ekd__check_records(const ekd_file *file) {
+    size_t at = file->tensors_at, payload_at = file->payload_at;
+    ekd_tensor tensor;
+    ekd_result result = ekd_first(file, &tensor);
+    for (; result == EKD_OK; result = ekd_next(file, &tensor)) {
+        at = tensor.next_at;
+        payload_at = tensor.payload_at + tensor.payload_bytes;
+    }
+    if (result != EKD_END)
+        return result;
+    if (at != file->tensors_at + file->tensors_bytes)
+        return EKD_CORRUPT;
+    return payload_at == file->payload_at + file->payload_bytes ? EKD_OK : EKD_CORRUPT;
+}
+
+ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk) {
+    ekd__cursor body;
+    body.data = file->data;
+    body.at = chunk->elements ? chunk->next_at : tensor->index_at;
+    body.end = tensor->next_at;
+    chunk->data_at = chunk->elements ? chunk->data_at + chunk->bytes : tensor->payload_at;
+    chunk->first = chunk->elements ? chunk->first + chunk->elements : 0;
+    if (tensor->mode == EKD_CONSTANT || chunk->first >= tensor->elements)
+        return EKD_END;
+    chunk->elements = ekd__chunk_elements(tensor, chunk->first);
+    EKD__TRY(ekd__read_chunk(&body, tensor, chunk));
+    chunk->next_at = body.at;
+    return EKD_OK;
+}
+
+/* Chapter 4.4: codes and their tables in work memory. */
+
+typedef struct {
+    uint16_t *entries;   /* symbol | length << 8 for each value of the next bits; 0: search */
+    uint8_t *symbols;    /* by length, then by symbol; only where entries are too few */
+    uint64_t *fast;      /* up to six symbols, their bits and their number; or null */
+    uint16_t counts[13]; /* codes of each length */
+    unsigned bits;       /* entries are 2^bits */
+    unsigned longest;
+    int is_single;
+    uint8_t last; /* largest symbol that occurs */
+} ekd__code;
+
+static unsigned ekd__reversed(unsigned code, unsigned length) {
+    unsigned flipped = 0;
+    for (; length; length--, code >>= 1)
+        flipped = flipped << 1 | (code & 1);
+    return flipped;
+}
+
+static void ekd__fill_entries(ekd__code *code, const uint8_t levels[256]) {
+    unsigned next[14], place[14], length, symbol, index, size = 1u << code->bits;
+    next[1] = place[1] = 0;
+    for (length = 1; length < 13; length++) {
+        next[length + 1] = (next[length] + code->counts[length]) << 1;
+        place[length + 1] = place[length] + code->counts[length];
+    }
+    for (index = 0; index < size; index++)
+        code->entries[index] = 0;
+    for (symbol = 0; symbol < 256; symbol++) {
+        length = levels[symbol];
+        if (!length)
+            continue;
+        index = ekd__reversed(next[length]++, length);
+        if (code->symbols)
+            code->symbols[place[length]++] = (uint8_t)symbol;
+        if (length > code->bits)
+            continue;
+        for (; index < size; index += 1u << length)
+            code->entries[index] = (uint16_t)(symbol | length << 8);
+    }
+    if (code->is_single) { /* the other bit is refused at the stream's end */
+        code->entries[1] = code->entries[0];
+    }
+}
+
+#ifndef EKD_NO_FAST
+/* Follow the entries from each value of the next bits until they no longer hold a whole code. */
+static void ekd__fill_fast(ekd__code *code) {
+    unsigned index, size = 1u << code->bits;
+    for (index = 0; index < size; index++) {
+        uint64_t entry = 0;
+        unsigned used = 0, count = 0;
+        while (count < 6) {
+            unsigned one = code->entries[index >> used], length = one >> 8;
+            if (used + length > code->bits)
+                break;
+            entry |= (uint64_t)(one & 255) << 8 * count;
+            used += length;
+            count++;
+        }
+        code->fast[index] = entry | (uint64_t)used << 48 | (uint64_t)count << 56;
+    }
+}
+#endif
+
+/* The Huffman code stored at `at`, its tables in `work`. `symbols`: how many will be decoded. */
+static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor, size_t at,
+                                 void *work, size_t work_bytes, uint32_t symbols, ekd__code *code) {
+    uint8_t levels[256], *bytes = (uint8_t *)work;
+    ekd__cursor body;
+    unsigned i, used = 0;
+    if (work_bytes < EKD_WORK_SMALL)
+        return EKD_SMALL_BUFFER;
+    body.data = file->data;
+    body.at = at;
+    body.end = tensor->next_at;
+    EKD__TRY(ekd__read_levels(&body, levels));
+    for (i = 0; i < 13; i++)
+        code->counts[i] = 0;
+    code->longest = 0;
+    for (i = 0; i < 256; i++) {
+        if (!levels[i])
+            continue;
+        used++;
+        code->counts[levels[i]]++;
+        code->last = (uint8_t)i;
+        if (levels[i] > code->longest)
+            code->longest = levels[i];
+    }
+    code->is_single = used == 1;
+    code->entries = (uint16_t *)work;
+    code->symbols = 0;
+    code->fast = 0;
+    code->bits = code->longest;
+    if ((size_t)2 << code->bits > work_bytes) { /* 12 bits in the least memory */
+        code->bits = 10;
+        code->symbols = bytes + 2048;
+    }
+#ifndef EKD_NO_FAST
+    /* Longer tables pay where many symbols are decoded and several fit an entry. */
+    if (work_bytes >= 4096 + 16384 && code->longest <= 11 && symbols >= 4096 && !code->is_single) {
+        code->bits = 11;
+        code->fast = (uint64_t *)(void *)(bytes + 4096);
+    }
+#else
+    (void)symbols;
+#endif
+    ekd__fill_entries(code, levels);
+#ifndef EKD_NO_FAST
+    if (code->fast)
+        ekd__fill_fast(code);
+#endif
+    return EKD_OK;
+}
+
+/* A code longer than the entries' bits: canonical search from the shortest code up. */
+static unsigned ekd__search(const ekd__code *code, uint64_t bits) {
+    unsigned value = 0, first = 0, index = 0, length;
+    for (length = 1; length < 13; length++) {
+        unsigned count = code->counts[length];
+        value |= (unsigned)bits & 1;
+        bits >>= 1;
+        if (value < first + count)
+            return code->symbols[index + value - first] | length << 8;
+        index += count;
+        first = (first + count) << 1;
+        value <<= 1;
+    }
+    return 0; /* a complete code has found its symbol */
+}
+
+/* Chapter 4.1: one stream of symbols. */
+typedef struct {
+    const uint8_t *start, *next, *end;
+    uint64_t bits;
+    unsigned held; /* bits in `bits` */
+    size_t beyond; /* bits, all 0, that were taken from behind the stream's end */
+    uint32_t left; /* symbols */
+} ekd__stream;
+
+static void ekd__seek(ekd__stream *stream, size_t position) {
+    size_t bits = (size_t)(stream->end - stream->start) * 8;
+    stream->beyond = position > bits ? position - bits : 0;
+    if (position > bits)
+        position = bits;
+    stream->next = stream->start + position / 8;
+    stream->bits = 0;
+    stream->held = 0;
+    if (position % 8) {
+        stream->bits = (uint64_t)(*stream->next++ >> position % 8);
+        stream->held = (unsigned)(8 - position % 8);
+    }
+}
+
+static unsigned ekd__symbol(const ekd__code *code, ekd__stream *stream) {
+    unsigned entry;
+    while (stream->held < 12) {
+        if (stream->next < stream->end)
+            stream->bits |= (uint64_t)*stream->next++ << stream->held;
+        else
+            stream->beyond += 8;
+        stream->held += 8;
+    }
+    entry = code->entries[stream->bits & ((1u << code->bits) - 1)];
+    if (!entry)
+        entry = ekd__search(code, stream->bits);
+    stream->bits >>= entry >> 8;
+    stream->held -= entry >> 8;
+    stream->left--;
+    return entry & 255;
+}
+
+/* Chapter 4.5: fewer than 8 bits are left, and these are 0. */
+static ekd_result ekd__check_end(const ekd__code *code, const ekd__stream *stream) {
+    size_t bytes = (size_t)(stream->end - stream->start), i;
+    size_t used = (size_t)(stream->next - stream->start) * 8 + stream->beyond - stream->held;
+    if (used > bytes * 8)
+        return EKD_TRUNCATED;
+    if (bytes * 8 - used > 7)
+        return EKD_CORRUPT;
+    if (used % 8 && stream->end[-1] >> used % 8)
+        return EKD_CORRUPT;
+    for (i = 0; code->is_single && i < bytes; i++)
+        if (stream->start[i])
+            return EKD_CORRUPT;
+    return EKD_OK;
+}
+
+#ifndef EKD_NO_FAST
+static void ekd__store64(uint8_t *out, uint64_t value) {
+    out[0] = (uint8_t)value;
+    out[1] = (uint8_t)(value >> 8);
+    out[2] = (uint8_t)(value >> 16);
+    out[3] = (uint8_t)(value >> 24);
+    out[4] = (uint8_t)(value >> 32);
+    out[5] = (uint8_t)(value >> 40);
+    out[6] = (uint8_t)(value >> 48);
+    out[7] = (uint8_t)(value >> 56);
+}
+
+/* Four streams in turns keep the processor busy while each waits for its table. A refill leaves at
+   least 56 bits, five codes of 11 or four of 12. `n` numbers the local variables of a stream. */
+#define EKD__EACH(step) step(0) step(1) step(2) step(3)
+#define EKD__OPEN(n)                                                                               \
+    const uint8_t *next##n = streams[n].next;                                                      \
+    uint8_t *out##n = outs[n], *stop##n = outs[n] + streams[n].left;                               \
+    uint64_t bits##n = streams[n].bits, entry##n;                                                  \
+    unsigned held##n = streams[n].held;
+#define EKD__REFILL(n)                                                                             \
+    bits##n |= ekd__u64(next##n) << held##n;                                                       \
+    next##n += (63 - held##n) >> 3;                                                                \
+    held##n |= 56;
+#define EKD__ONE(n)                                                                                \
+    entry##n = entries[bits##n & mask];                                                            \
+    *out##n++ = (uint8_t)entry##n;                                                                 \
+    bits##n >>= entry##n >> 8;                                                                     \
+    held##n -= (unsigned)(entry##n >> 8);
+#define EKD__SIX(n)                                                                                \
+    entry##n = fast[bits##n & mask];                                                               \
+    ekd__store64(out##n, entry##n);                                                                \
+    out##n += entry##n >> 56;                                                                      \
+    bits##n >>= entry##n >> 48 & 63;                                                               \
+    held##n -= (unsigned)(entry##n >> 48 & 63);
+#define EKD__ROOM(n) &&stop##n - out##n >= room &&next##n <= safe
+#define EKD__CLOSE(n)                                                                              \
+    ekd__seek(&streams[n], (size_t)(next##n - streams[n].start) * 8 - held##n);                    \
+    streams[n].left = (uint32_t)(stop##n - out##n);                                                \
+    outs[n] = out##n;
+
+static void ekd__decode_four(const ekd__code *code, ekd__stream *streams, uint8_t **outs,
+                             const uint8_t *safe) {
+    const uint16_t *entries = code->entries;
+    const uint64_t *fast = code->fast;
+    const uint64_t mask = (1u << code->bits) - 1;
+    const ptrdiff_t room = fast ? 32 : 5; /* five stores of eight bytes, six of them counted */
+    EKD__EACH(EKD__OPEN)
+    if (fast) {
+        while (1 EKD__EACH(EKD__ROOM)) {
+            EKD__EACH(EKD__REFILL)
+            EKD__EACH(EKD__SIX)
+            EKD__EACH(EKD__SIX)
+            EKD__EACH(EKD__SIX)
+            EKD__EACH(EKD__SIX)
+            EKD__EACH(EKD__SIX)
+        }
+    } else {
+        while (1 EKD__EACH(EKD__ROOM)) {
+            EKD__EACH(EKD__REFILL)
+            EKD__EACH(EKD__ONE)
+            EKD__EACH(EKD__ONE)
+            EKD__EACH(EKD__ONE)
+            EKD__EACH(EKD__ONE)
+            if (code->longest <= 11) {
+                EKD__EACH(EKD__ONE)
+            }
+        }
+    }
+    EKD__EACH(EKD__CLOSE)
+}
+#endif
+
+/* Chapter 4.1: the segments of a sequence, with their streams' sizes from the chunk index. */
+typedef struct {
+    ekd__cursor sizes;
+    const uint8_t *data; /* first byte that no stream has taken */
+    const uint8_t *end;  /* of the chunk */
+    uint32_t untold;     /* sizes that the index still gives; the chunk's last stream has none */
+} ekd__streams;
+
+static void ekd__open_streams(const ekd_file *file, const ekd_tensor *tensor,
+                              const ekd_chunk *chunk, ekd__streams *all) {
+    all->sizes.data = file->data;
+    all->sizes.at = chunk->sizes_at;
+    all->sizes.end = tensor->next_at;
+    all->data = file->data + chunk->data_at;
+    all->end = all->data + chunk->bytes;
+    all->untold = (ekd__is_sparse(tensor) ? 2u : 1u) * tensor->streams - 1;
+}
+
+static ekd_result ekd__next_stream(ekd__streams *all, uint32_t symbols, ekd__stream *stream) {
+    uint32_t size = (uint32_t)(all->end - all->data);
+    if (all->untold) {
+        EKD__TRY(ekd__varint(&all->sizes, &size));
+        all->untold--;
+    }
+    if (size > (size_t)(all->end - all->data))
+        return EKD_CORRUPT;
+    stream->start = all->data;
+    stream->end = all->data += size;
+    stream->left = symbols;
+    ekd__seek(stream, 0);
+    return symbols > (uint64_t)size * 8 ? EKD_TRUNCATED : EKD_OK;
+}
+
+static uint32_t ekd__segment(uint32_t symbols, uint32_t streams, uint32_t stream) {
+    uint32_t longest = symbols / streams + (symbols % streams != 0);
+    uint64_t before = (uint64_t)longest * stream;
+    if (before >= symbols)
+        return 0;
+    return symbols - before < longest ? (uint32_t)(symbols - before) : longest;
+}
+
+/* A sequence of Huffman-coded symbols into `out`. */
+static ekd_result ekd__huffman(const ekd_file *file, const ekd__code *code, ekd__streams *all,
+                               uint32_t streams, uint32_t symbols, uint8_t *out) {
+    ekd__stream four[4];
+    uint8_t *outs[4];
+    uint32_t group = streams < 4 ? streams : 4, i, done;
+    for (done = 0; done < streams; done += group) {
+        for (i = 0; i < group; i++) {
+            uint32_t count = ekd__segment(symbols, streams, done + i);
+            EKD__TRY(ekd__next_stream(all, count, &four[i]));
+            outs[i] = out;
+            out += count;
+        }
+#ifndef EKD_NO_FAST
+        /* An address below the file can't be formed: a file has at least 192 bytes. */
+        if (group == 4 && !code->symbols)
+            ekd__decode_four(code, four, outs, file->data + file->bytes - 8);
+#endif
+        for (i = 0; i < group; i++) {
+            while (four[i].left)
+                *outs[i]++ = (uint8_t)ekd__symbol(code, &four[i]);
+            EKD__TRY(ekd__check_end(code, &four[i]));
+        }
+    }
+    (void)file;
+    return EKD_OK;
+}
+
+/* Chapter 4.2: gap symbols or mask bytes that spread values, which lie at the end of `out`,
+   forward over it. What is written never passes what is still to be read, because behind each
+   place there is room for all values that are left. */
+typedef struct {
+    uint8_t *out;
+    uint32_t place, elements, values; /* values that are left */
+    int is_mask;
+} ekd__spread;
+
+static ekd_result ekd__spread_symbol(ekd__spread *spread, unsigned symbol) {
+    uint8_t *out = spread->out;
+    uint32_t end = spread->elements, bit;
+    if (spread->is_mask) {
+        for (bit = 0; bit < 8; bit++, symbol >>= 1) {
+            if (spread->place == end)
+                return symbol ? EKD_CORRUPT : EKD_OK;
+            if (symbol & 1) {
+                if (!spread->values)
+                    return EKD_CORRUPT;
+                out[spread->place++] = out[end - spread->values--];
+            } else {
+                if (end - spread->place <= spread->values)
+                    return EKD_CORRUPT;
+                out[spread->place++] = 0;
+            }
+        }
+        return EKD_OK;
+    }
+    if (symbol > end - spread->place)
+        return EKD_CORRUPT;
+    if (end - spread->place - symbol < spread->values)
+        return EKD_CORRUPT;
+    for (bit = symbol; bit; bit--)
+        out[spread->place++] = 0;
+    if (symbol == 255)
+        return spread->values ? EKD_OK : EKD_CORRUPT;
+    if (!spread->values)
+        return EKD_CORRUPT;
+    out[spread->place++] = out[end - spread->values--];
+    return EKD_OK;
+}
+
+static ekd_result ekd__spread_end(ekd__spread *spread) {
+    if (spread->values)
+        return EKD_CORRUPT;
+    while (spread->place < spread->elements)
+        spread->out[spread->place++] = 0;
+    return EKD_OK;
+}
+
+#ifndef EKD_NO_RANS
+/* Chapter 4.6. starts: 257 sums of frequencies; slots: the symbol of each slot, or null. */
+typedef struct {
+    uint16_t *starts;
+    uint8_t *slots;
+    uint32_t states[4];
+    const uint8_t *next, *end;
+    uint32_t number;
+    uint8_t last;
+} ekd__rans;
+
+static ekd_result ekd__load_rans(const ekd_file *file, const ekd_tensor *tensor, size_t at,
+                                 void *work, size_t work_bytes, ekd__rans *rans) {
+    uint8_t levels[256];
+    ekd__cursor body;
+    unsigned i, slot = 0;
+    if (work_bytes < EKD_WORK_SMALL)
+        return EKD_SMALL_BUFFER;
+    body.data = file->data;
+    body.at = at;
+    body.end = tensor->next_at;
+    rans->starts = (uint16_t *)work;
+    rans->slots = work_bytes >= 520 + 4096 ? (uint8_t *)work + 520 : 0;
+    EKD__TRY(ekd__read_levels(&body, levels));
+    EKD__TRY(ekd__read_frequencies(&body, levels, rans->starts + 1));
+    rans->starts[0] = 0;
+    for (i = 0; i < 256; i++) {
+        if (rans->starts[i + 1])
+            rans->last = (uint8_t)i;
+        rans->starts[i + 1] = (uint16_t)(rans->starts[i + 1] + rans->starts[i]);
+        while (rans->slots && slot < rans->starts[i + 1])
+            rans->slots[slot++] = (uint8_t)i;
+    }
+    return EKD_OK;
+}
+
+static ekd_result ekd__open_rans(ekd__rans *rans, ekd__streams *all, uint32_t symbols) {
+    ekd__stream stream;
+    ekd_result result = ekd__next_stream(all, symbols, &stream);
+    unsigned i;
+    if (result != EKD_OK && result != EKD_TRUNCATED)
+        return result; /* bits say nothing here */
+    rans->next = stream.start;
+    rans->end = stream.end;
+    rans->number = 0;
+    for (i = 0; i < 4; i++)
+        rans->states[i] = 65536;
+    if (!symbols)
+        return rans->next == rans->end ? EKD_OK : EKD_CORRUPT;
+    if (rans->end - rans->next < 16)
+        return EKD_TRUNCATED;
+    for (i = 0; i < 4; i++, rans->next += 4) {
+        rans->states[i] = ekd__u32(rans->next);
+        if (rans->states[i] < 65536)
+            return EKD_CORRUPT;
+    }
+    return EKD_OK;
+}
+
+static ekd_result ekd__rans_symbol(ekd__rans *rans, unsigned *symbol) {
+    uint32_t *state = &rans->states[rans->number++ & 3], x = *state, slot = x & 4095;
+    unsigned low = 0, high = 255;
+    if (rans->slots) {
+        low = rans->slots[slot];
+    } else {
+        while (low < high) { /* the last symbol that starts at or below the slot */
+            unsigned middle = (low + high + 1) / 2;
+            if (rans->starts[middle] <= slot)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+    }
+    x = (uint32_t)(rans->starts[low + 1] - rans->starts[low]) * (x >> EKD__RANS_LOG2) + slot -
+        rans->starts[low];
+    if (x < 65536) {
+        if (rans->end - rans->next < 2)
+            return EKD_TRUNCATED;
+        x = x << 16 | ekd__u16(rans->next);
+        rans->next += 2;
+    }
+    *state = x;
+    *symbol = low;
+    return EKD_OK;
+}
+
+static ekd_result ekd__close_rans(const ekd__rans *rans) {
+    unsigned i;
+    if (rans->next != rans->end)
+        return EKD_CORRUPT;
+    for (i = 0; i < 4; i++)
+        if (rans->states[i] != 65536)
+            return EKD_CORRUPT;
+    return EKD_OK;
+}
+
+static ekd_result ekd__rans_values(ekd__rans *rans, ekd__streams *all, uint32_t symbols,
+                                   uint8_t *out) {
+    unsigned symbol = 0;
+    EKD__TRY(ekd__open_rans(rans, all, symbols));
+    while (symbols--) {
+        EKD__TRY(ekd__rans_symbol(rans, &symbol));
+        *out++ = (uint8_t)symbol;
+    }
+    return ekd__close_rans(rans);
+}
+
+static ekd_result ekd__rans_chunk(const ekd_file *file, const ekd_tensor *tensor,
+                                  const ekd_chunk *chunk, void *work, size_t work_bytes,
+                                  uint8_t *out) {
+    ekd__streams all;
+    ekd__rans rans;
+    ekd__spread spread;
+    uint32_t left = chunk->position_count;
+    unsigned symbol = 0;
+    ekd__open_streams(file, tensor, chunk, &all);
+    EKD__TRY(ekd__load_rans(file, tensor, tensor->values_at, work, work_bytes, &rans));
+    if (!ekd__is_sparse(tensor))
+        return ekd__rans_values(&rans, &all, chunk->elements, out);
+    EKD__TRY(ekd__rans_values(&rans, &all, chunk->value_count,
+                              out + (chunk->elements - chunk->value_count)));
+    EKD__TRY(ekd__load_rans(file, tensor, tensor->positions_at, work, work_bytes, &rans));
+    EKD__TRY(ekd__open_rans(&rans, &all, left));
+    spread.out = out;
+    spread.place = 0;
+    spread.elements = chunk->elements;
+    spread.values = chunk->value_count;
+    spread.is_mask = tensor->mode == EKD_MASK;
+    while (left--) {
+        EKD__TRY(ekd__rans_symbol(&rans, &symbol));
+        EKD__TRY(ekd__spread_symbol(&spread, symbol));
+    }
+    EKD__TRY(ekd__close_rans(&rans));
+    return ekd__spread_end(&spread);
+}
+#endif
+
+#ifndef EKD_NO_FAST
+/* With room in the work memory, positions are decoded in one go, and spread over zeros. */
+static ekd_result ekd__spread_fast(const ekd_tensor *tensor, const ekd_chunk *chunk,
+                                   const uint8_t *values, const uint8_t *positions, uint8_t *out) {
+    const uint8_t *values_end = values + chunk->value_count;
+    uint32_t i, place = 0, elements = chunk->elements;
+    for (i = 0; i < elements; i++)
+        out[i] = 0;
+    if (tensor->mode == EKD_GAP) {
+        for (i = 0; i < chunk->position_count; i++) {
+            place += positions[i];
+            if (positions[i] == 255)
+                continue;
+            if (place >= elements || values == values_end)
+                return EKD_CORRUPT;
+            out[place++] = *values++;
+        }
+        if (i && positions[i - 1] == 255)
+            return EKD_CORRUPT;
+        return values == values_end && place <= elements ? EKD_OK : EKD_CORRUPT;
+    }
+    for (i = 0; i < chunk->position_count; i++, place += 8) {
+        unsigned mask = positions[i];
+        for (; mask; mask &= mask - 1) {
+            unsigned low = mask & (0u - mask); /* the lowest bit set, and its number */
+            uint32_t at = place;
+            if (low & 0xAA)
+                at += 1;
+            if (low & 0xCC)
+                at += 2;
+            if (low & 0xF0)
+                at += 4;
+            if (at >= elements || values == values_end)
+                return EKD_CORRUPT;
+            out[at] = *values++;
+        }
+    }
+    return values == values_end ? EKD_OK : EKD_CORRUPT;
+}
+#endif
+
+static ekd_result ekd__sparse_chunk(const ekd_file *file, const ekd_tensor *tensor,
+                                    const ekd_chunk *chunk, void *work, size_t work_bytes,
+                                    uint8_t *out) {
+    uint8_t *values = out + (chunk->elements - chunk->value_count);
+    uint32_t stream, left;
+    ekd__streams all;
+    ekd__stream one;
+    ekd__code code;
+    ekd__spread spread;
+    size_t tables = work_bytes;
+#ifndef EKD_NO_FAST
+    uint8_t *room = (uint8_t *)work + 4096 + 16384;
+    int is_fast = work_bytes >= 4096 + 16384 + (size_t)chunk->value_count + chunk->position_count;
+    if (is_fast)
+        values = room, tables = 4096 + 16384;
+#endif
+    ekd__open_streams(file, tensor, chunk, &all);
+    EKD__TRY(
+        ekd__load_code(file, tensor, tensor->values_at, work, tables, chunk->value_count, &code));
+    EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->value_count, values));
+    EKD__TRY(ekd__load_code(file, tensor, tensor->positions_at, work, tables, chunk->position_count,
+                            &code));
+#ifndef EKD_NO_FAST
+    if (is_fast) {
+        EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->position_count,
+                              room + chunk->value_count));
+        return ekd__spread_fast(tensor, chunk, values, room + chunk->value_count, out);
+    }
+#endif
+    spread.out = out;
+    spread.place = 0;
+    spread.elements = chunk->elements;
+    spread.values = chunk->value_count;
+    spread.is_mask = tensor->mode == EKD_MASK;
+    for (stream = 0; stream < tensor->streams; stream++) {
+        left = ekd__segment(chunk->position_count, tensor->streams, stream);
+        EKD__TRY(ekd__next_stream(&all, left, &one));
+        while (one.left)
+            EKD__TRY(ekd__spread_symbol(&spread, ekd__symbol(&code, &one)));
+        EKD__TRY(ekd__check_end(&code, &one));
+    }
+    return ekd__spread_end(&spread);
+}
+
+/* Chapter 6: no code is above the codebook's last index. */
+static ekd_result ekd__check_codes(const ekd_tensor *tensor, const uint8_t *codes, size_t count) {
+    size_t i;
+    unsigned largest = 0;
+    if (!tensor->has_codebook || tensor->codebook_count == 256)
+        return EKD_OK;
+    for (i = 0; i < count; i++)
+        largest = codes[i] > largest ? codes[i] : largest;
+    return largest < tensor->codebook_count ? EKD_OK : EKD_CORRUPT;
+}
+
+ekd_result ekd_decode_chunk(const ekd_file *file, const ekd_tensor *tensor, const ekd_chunk *chunk,
+                            void *work, size_t work_bytes, uint8_t *out, size_t out_bytes) {
+    size_t bytes = chunk->elements * ekd_stored_bytes(tensor), i;
+    const uint8_t *data = file->data + chunk->data_at;
+    ekd__streams all;
+    ekd__code code;
+    if (out_bytes < bytes)
+        return EKD_SMALL_BUFFER;
+    EKD__TRY(ekd__check_crc(data, chunk->bytes, chunk->crc32c));
+    if (tensor->mode == EKD_RAW) {
+        for (i = 0; i < bytes; i++)
+            out[i] = data[i];
+    } else if (tensor->coder) {
+#ifdef EKD_NO_RANS
+        return EKD_UNSUPPORTED;
+#else
+        EKD__TRY(ekd__rans_chunk(file, tensor, chunk, work, work_bytes, out));
+#endif
+    } else if (ekd__is_sparse(tensor)) {
+        EKD__TRY(ekd__sparse_chunk(file, tensor, chunk, work, work_bytes, out));
+    } else {
+        ekd__open_streams(file, tensor, chunk, &all);
+        EKD__TRY(ekd__load_code(file, tensor, tensor->values_at, work, work_bytes, chunk->elements,
+                                &code));
+        EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->elements, out));
+    }
+    return tensor->stored == EKD_TYPE_CODE ? ekd__check_codes(tensor, out, bytes) : EKD_OK;
+}
+
+ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                             size_t work_bytes, uint8_t *out, size_t out_bytes) {
+    size_t width = ekd_stored_bytes(tensor), bytes, i;
+    ekd_chunk chunk;
+    ekd_result result;
+    if (tensor->elements > out_bytes / width)
+        return EKD_SMALL_BUFFER;
+    bytes = tensor->elements * width;
+    if (tensor->mode == EKD_CONSTANT) {
+        for (i = 0; i < bytes; i++)
+            out[i] = file->data[tensor->constant_at + i % width];
+        return tensor->stored == EKD_TYPE_CODE ? ekd__check_codes(tensor, out, 1) : EKD_OK;
+    }
+    chunk.elements = 0;
+    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK) {
+        size_t at = chunk.first * width;
+        EKD__TRY(ekd_decode_chunk(file, tensor, &chunk, work, work_bytes, out + at, bytes - at));
+    }
+    return result == EKD_END ? EKD_OK : result;
+}
+
+#ifndef EKD_NO_FLOAT
+/* Chapter 6: from codes to weights. */
+
+typedef union {
+    float number;
+    uint32_t bits;
+} ekd__float;
+
+static float ekd__half_to_float(uint32_t half) {
+    ekd__float result;
+    uint32_t exponent = half >> 10 & 31, fraction = half & 1023;
+    if (exponent == 31) {
+        result.bits = 0x7F800000u | fraction << 13;
+    } else if (exponent) {
+        result.bits = (exponent + 112) << 23 | fraction << 13;
+    } else { /* subnormal: a multiple of 2^-24 */
+        result.number = (float)fraction * 5.9604644775390625e-8f;
+    }
+    result.bits |= (half & 0x8000u) << 16;
+    return result.number;
+}
+
+/* Rounded to nearest, ties to even; larger numbers become infinite. */
+static uint32_t ekd__float_to_half(float number) {
+    ekd__float value;
+    uint32_t sign, size, shift, kept, lost, middle;
+    value.number = number;
+    sign = value.bits >> 16 & 0x8000u;
+    size = value.bits & 0x7FFFFFFFu;
+    if (size > 0x7F800000u)
+        return sign | 0x7C00u | 0x200u | (size >> 13 & 0x3FFu); /* NaN */
+    if (size >= 0x477FF000u)
+        return sign | 0x7C00u;
+    if (size >= 0x38800000u) {
+        size -= 112u << 23;
+        return sign | (size + 0xFFFu + (size >> 13 & 1)) >> 13;
+    }
+    if (size < 0x33000000u)
+        return sign;
+    shift = 126 - (size >> 23); /* subnormal: units of 2^-24 */
+    size = (size & 0x7FFFFFu) | 0x800000u;
+    kept = size >> shift;
+    lost = size & ((1u << shift) - 1);
+    middle = 1u << (shift - 1);
+    return sign | (kept + (lost > middle || (lost == middle && (kept & 1))));
+}
+
+static uint32_t ekd__float_to_bfloat(float number) {
+    ekd__float value;
+    value.number = number;
+    if ((value.bits & 0x7FFFFFFFu) > 0x7F800000u)
+        return value.bits >> 16 | 0x40u;
+    return (value.bits + 0x7FFFu + (value.bits >> 16 & 1)) >> 16;
+}
+
+static float ekd__read_float(const uint8_t *p, int is_half) {
+    ekd__float value;
+    if (is_half)
+        return ekd__half_to_float(ekd__u16(p));
+    value.bits = ekd__u32(p);
+    return value.number;
+}
+
+float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel) {
+    const uint8_t *p = file->data + tensor->scales_at;
+    size_t width = tensor->half_scales ? 2 : 4;
+    ekd__cursor body;
+    uint32_t i, skipped;
+    uint64_t exception = 0;
+    if (tensor->scale_kind == 0)
+        return 1.0f;
+    if (tensor->scale_kind == 2)
+        p += channel * width;
+    if (tensor->scale_kind == 3) {
+        /* Behind the common scale: a varint count, then a varint and a scale each. */
+        body.data = file->data;
+        body.at = tensor->scales_at + width;
+        body.end = tensor->next_at;
+        if (ekd__varint(&body, &skipped) != EKD_OK)
+            return 0.0f;
+        for (i = 0; i < tensor->exceptions; i++) {
+            if (ekd__varint(&body, &skipped) != EKD_OK)
+                return 0.0f;
+            exception += skipped;
+            if (exception > channel)
+                break;
+            if (exception++ == channel)
+                return ekd__read_float(body.data + body.at, tensor->half_scales);
+            body.at += width;
+        }
+    }
+    return ekd__read_float(p, tensor->half_scales);
+}
+
+/* Elements of one scale that follow each other: dims behind the axis. */
+static uint32_t ekd__run(const ekd_tensor *tensor) {
+    uint32_t run = 1, i;
+    if (tensor->scale_kind < 2)
+        return tensor->elements;
+    for (i = tensor->axis + 1; i < tensor->rank; i++)
+        run *= tensor->dims[i];
+    return run;
+}
+
+static uint32_t ekd__channel(const ekd_tensor *tensor, uint32_t element, uint32_t run) {
+    return tensor->scale_kind < 2 ? 0 : element / run % tensor->dims[tensor->axis];
+}
+
+/* The value of each code before its scale. */
+static void ekd__code_values(const ekd_file *file, const ekd_tensor *tensor, float values[256]) {
+    uint32_t i, width = tensor->half_codebook ? 2 : 4;
+    for (i = 0; i < 256; i++) {
+        if (!tensor->has_codebook)
+            values[i] = (float)(i < 128 ? (int)i : (int)i - 256);
+        else if (i < tensor->codebook_count)
+            values[i] = ekd__read_float(file->data + tensor->codebook_at + (size_t)i * width,
+                                        tensor->half_codebook);
+        else
+            values[i] = 0.0f;
+    }
+}
+
+#define EKD__BLOCK 64u
+
+/* The weights of up to 64 codes that share a scale. */
+static void ekd__block_values(const ekd_tensor *tensor, const float *values, float scale,
+                              const uint8_t *codes, uint32_t count, float *out) {
+    uint32_t i;
+    if (tensor->has_codebook) {
+        if (tensor->scale_kind)
+            for (i = 0; i < count; i++)
+                out[i] = values[codes[i]] * scale;
+        else
+            for (i = 0; i < count; i++)
+                out[i] = values[codes[i]];
+    } else {
+        for (i = 0; i < count; i++)
+            out[i] = (float)(int8_t)codes[i] * scale;
+    }
+}
+
+/* One element in its restored type and this machine's byte order. */
+static void ekd__put(uint8_t *out, unsigned type, float number) {
+    union {
+        uint8_t bytes[8];
+        float f32;
+        double f64;
+        uint16_t u16;
+    } value;
+    size_t i, width = ekd__type_bytes(type);
+    if (type == EKD_TYPE_F32)
+        value.f32 = number;
+    if (type == EKD_TYPE_F64)
+        value.f64 = (double)number;
+    if (type == EKD_TYPE_F16)
+        value.u16 = (uint16_t)ekd__float_to_half(number);
+    if (type == EKD_TYPE_BF16)
+        value.u16 = (uint16_t)ekd__float_to_bfloat(number);
+    for (i = 0; i < width; i++)
+        out[i] = value.bytes[i];
+}
+
+/* Codes at the end of `out` become weights, forwards and in place: a weight is at least as wide as
+   its code, so what is written never passes what is still to be read. */
+static void ekd__spread_weights(const ekd_file *file, const ekd_tensor *tensor, const float *values,
+                                uint32_t first, uint32_t elements, uint8_t *out) {
+    size_t width = ekd_restored_bytes(tensor);
+    const uint8_t *codes = out + elements * (width - 1);
+    uint32_t run = ekd__run(tensor), done, count, i, left = run - first % run;
+    uint8_t block[EKD__BLOCK];
+    float weights[EKD__BLOCK];
+    float scale = ekd_scale(file, tensor, ekd__channel(tensor, first, run));
+    for (done = 0; done < elements; done += count, left -= count) {
+        if (!left) {
+            left = run;
+            scale = ekd_scale(file, tensor, ekd__channel(tensor, first + done, run));
+        }
+        count = elements - done < EKD__BLOCK ? elements - done : EKD__BLOCK;
+        if (count > left)
+            count = left;
+        for (i = 0; i < count; i++)
+            block[i] = codes[done + i];
+        ekd__block_values(tensor, values, scale, block, count, weights);
+        if (tensor->restored == EKD_TYPE_F32) {
+            float *floats = (float *)(void *)(out + done * width);
+            for (i = 0; i < count; i++)
+                floats[i] = weights[i];
+        } else {
+            for (i = 0; i < count; i++)
+                ekd__put(out + (done + i) * width, tensor->restored, weights[i]);
+        }
+    }
+}
+
+/* Little-endian numbers of `width` bytes into this machine's order. */
+static void ekd__native_order(uint8_t *out, size_t width, uint32_t elements) {
+    union {
+        uint8_t bytes[2];
+        uint16_t number;
+    } order;
+    uint32_t i;
+    size_t low;
+    order.number = 1;
+    if (order.bytes[0])
+        return;
+    for (i = 0; i < elements; i++, out += width) {
+        for (low = 0; low < width / 2; low++) {
+            uint8_t swapped = out[low];
+            out[low] = out[width - 1 - low];
+            out[width - 1 - low] = swapped;
+        }
+    }
+}
+
+/* Stored elements at the end of `out`, `first` of them in the tensor's chunk, become restored. */
+static void ekd__restore(const ekd_file *file, const ekd_tensor *tensor, const float *values,
+                         uint32_t first, uint32_t elements, uint8_t *out) {
+    size_t stored = ekd_stored_bytes(tensor), restored = ekd_restored_bytes(tensor);
+    uint32_t i;
+    if (tensor->stored == EKD_TYPE_CODE) {
+        if (tensor->scale_kind || tensor->has_codebook)
+            ekd__spread_weights(file, tensor, values, first, elements, out);
+    } else if (tensor->stored == tensor->restored) {
+        ekd__native_order(out, restored, elements);
+    } else { /* f16 to f32 */
+        const uint8_t *halves = out + elements * (restored - stored);
+        for (i = 0; i < elements; i++)
+            ekd__put(out + i * restored, EKD_TYPE_F32,
+                     ekd__half_to_float(ekd__u16(halves + i * stored)));
+    }
+}
+
+ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                               size_t work_bytes, void *out, size_t out_bytes) {
+    size_t stored = ekd_stored_bytes(tensor), restored = ekd_restored_bytes(tensor);
+    uint8_t *bytes = (uint8_t *)out;
+    float values[256];
+    ekd_chunk chunk;
+    ekd_result result;
+    if (tensor->elements > out_bytes / restored)
+        return EKD_SMALL_BUFFER;
+    ekd__code_values(file, tensor, values);
+    if (tensor->mode == EKD_CONSTANT) {
+        size_t all = tensor->elements * stored;
+        EKD__TRY(ekd_decode_stored(file, tensor, work, work_bytes,
+                                   bytes + (tensor->elements * restored - all), all));
+        ekd__restore(file, tensor, values, 0, tensor->elements, bytes);
+        return EKD_OK;
+    }
+    chunk.elements = 0;
+    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK) {
+        uint8_t *begin = bytes + chunk.first * restored;
+        size_t count = chunk.elements * stored;
+        EKD__TRY(ekd_decode_chunk(file, tensor, &chunk, work, work_bytes,
+                                  begin + (chunk.elements * restored - count), count));
+        ekd__restore(file, tensor, values, chunk.first, chunk.elements, begin);
+    }
+    return result == EKD_END ? EKD_OK : result;
+}
+
+ekd_result ekd_decode_f32(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                          size_t work_bytes, float *out, size_t out_elements) {
+    if (tensor->restored != EKD_TYPE_F32)
+        return EKD_UNSUPPORTED;
+    if (tensor->elements > out_elements)
+        return EKD_SMALL_BUFFER;
+    return ekd_decode_restored(file, tensor, work, work_bytes, out,
+                               (size_t)tensor->elements * sizeof *out);
+}
+#endif /* EKD_NO_FLOAT */
+
+#endif /* EDGEKIT_DECODE_BODY */
+#endif /* EDGEKIT_DECODE_IMPLEMENTATION */
