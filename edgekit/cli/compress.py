@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -69,10 +69,10 @@ def compress(
         source,
         output,
         bits=bits,
-        method=cast("Literal['uniform', 'codebook']", method.value),
+        method=method.value,
         sparsity=sparsity,
-        scope=cast("Literal['global', 'layer']", scope.value),
-        coder=cast("Literal['huffman', 'rans']", coder.value),
+        scope=scope.value,
+        coder=coder.value,
         dry_run=dry_run,
     )
     show(report, render_table, form)

@@ -72,18 +72,18 @@ def lloyd(
     centroid. The squared error never rises from one iteration to the next.
     """
     sums = _RunSums(ordered)
-    centroids = centroids.astype(np.float64)
+    moved = centroids.astype(np.float64)
     previous: NDArray[np.int64] | None = None
     for _ in range(max_iterations):
-        borders = _borders(ordered, centroids)
+        borders = _borders(ordered, moved)
         if previous is not None and np.array_equal(borders, previous):
             break
         previous = borders
         counts = np.diff(borders)
         totals = np.diff(sums.up_to(borders))
         filled = counts > 0
-        centroids[filled] = totals[filled] / counts[filled]
-    return centroids.astype(np.float32)
+        moved[filled] = totals[filled] / counts[filled]
+    return moved.astype(np.float32)
 
 
 def _spread(ordered: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -96,10 +96,12 @@ def _distinct(ordered: NDArray[np.float32], size: int) -> NDArray[np.float32] | 
     """The different values of sorted weights, or None where there are more than `size`."""
     if ordered.size == 0:
         return ordered
-    starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    if starts.size >= size:
+    changes = ordered[1:] != ordered[:-1]
+    # Counted first: the places of millions of changes would take more memory than the weights.
+    if np.count_nonzero(changes) >= size:
         return None
-    return ordered[np.concatenate([[0], starts])]
+    starts = np.flatnonzero(changes) + 1
+    return np.asarray(ordered[np.concatenate([[0], starts])], np.float32)
 
 
 def _borders(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.int64]:

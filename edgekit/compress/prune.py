@@ -20,6 +20,8 @@ _BLOCK = 1 << 20
 """Elements looked at together; bounds the memory of the passes."""
 
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+_HALF = np.uint32(16)
+_LOW = np.uint32(0xFFFF)
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -76,8 +78,8 @@ def _threshold(weights: Sequence[NDArray[np.float32]], count: int) -> np.uint32:
     """Bit pattern of the count-th smallest magnitude; 0 for count 0."""
     if count == 0:
         return np.uint32(0)
-    high, before = _rank(weights, count, lambda bits: bits >> 16)
-    low, _ = _rank(weights, count - before, lambda bits: bits[bits >> 16 == high] & 0xFFFF)
+    high, before = _rank(weights, count, lambda bits: bits >> _HALF)
+    low, _ = _rank(weights, count - before, lambda bits: bits[bits >> _HALF == high] & _LOW)
     return np.uint32(high << 16 | low)
 
 

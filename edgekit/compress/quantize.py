@@ -66,9 +66,9 @@ def quantize_uniform(weights: NDArray[np.float32], bits: int, axis: int | None) 
 def _peaks(weights: NDArray[np.float32], axis: int | None) -> NDArray[np.float32]:
     """Largest magnitude of each channel, or of all weights: () or (channels,)."""
     others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
-    return np.maximum(
-        np.max(weights, axis=others, initial=0.0), -np.min(weights, axis=others, initial=0.0)
-    )
+    highest = np.max(weights, axis=others, initial=0.0)
+    lowest = np.min(weights, axis=others, initial=0.0)
+    return np.asarray(np.maximum(highest, -lowest), np.float32)
 
 
 def _storable(scale: NDArray[np.float32]) -> NDArray[np.float32]:

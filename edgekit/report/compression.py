@@ -9,13 +9,13 @@ from rich.table import Table
 
 from edgekit.compress.measure import CompressionReport, LayerReport
 
-_NAME_WIDTH = 28
+_NAME_WIDTH = 26
 
 
 def render_table(report: CompressionReport) -> Group:
     """One row a weight tensor, the other parts of the file below, and their sum: its size."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=False)
-    table.add_column("layer", overflow="fold", max_width=_NAME_WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
     table.add_column("shape", no_wrap=True)
     for title in ("zeros", "bits", "entropy", "bytes", "error"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -25,10 +25,8 @@ def render_table(report: CompressionReport) -> Group:
         table.add_row(*_row(layer))
     if stored:
         table.add_row(*_stored_row(stored))
-    table.add_section()
     for name, size in report.rest:
         table.add_row(name, "", "", "", "", f"{size:,}", "")
-    table.add_section()
     table.add_row("total", "", "", "", "", f"{report.file_bytes:,}", "", style="bold")
     return Group(table, "", *_summary(report, coded))
 
@@ -36,13 +34,13 @@ def render_table(report: CompressionReport) -> Group:
 def _row(layer: LayerReport) -> tuple[str, ...]:
     fidelity = layer.fidelity
     return (
-        _shortened(fidelity.name),
+        _shortened(fidelity.name.removesuffix(".weight")),
         _shape(fidelity.shape),
         f"{fidelity.sparsity:.1%}",
         f"{fidelity.bits}",
         f"{fidelity.entropy_bits:.2f}",
         f"{layer.coded_bytes:,}",
-        f"{fidelity.relative_error:.2%}",
+        f"{fidelity.relative_error:.1%}",
     )
 
 
@@ -58,7 +56,7 @@ def _stored_row(stored: Sequence[LayerReport]) -> tuple[str, ...]:
         "",
         "",
         f"{sum(layer.coded_bytes for layer in stored):,}",
-        f"{worst:.2%}",
+        f"{worst:.1%}",
     )
 
 
