@@ -65,7 +65,8 @@ def _append_zeros(states: NDArray[np.uint32], log2_bytes: int) -> NDArray[np.uin
     tables = _zeros_tables(log2_bytes)
     low, second, third, high = (states >> np.uint32(place) & 0xFF for place in (0, 8, 16, 24))
     result: NDArray[np.uint32] = tables[0][low] ^ tables[1][second] ^ tables[2][third]
-    return result ^ tables[3][high]
+    result ^= tables[3][high]
+    return result
 
 
 def crc32c(data: bytes | memoryview | NDArray[np.uint8], value: int = 0) -> int:

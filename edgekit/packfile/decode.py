@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -32,43 +32,65 @@ STORED_DTYPES: dict[Type, np.dtype[Any]] = {
 }
 """How elements of each type lie in the file; bfloat16 as 16-bit patterns."""
 
+Fetch = Callable[[int], NDArray[np.uint8]]
+
+_FETCH_PAYLOAD_BYTES = 4096
+"""Another decoder finds a tensor by walking over all records, so it pays for large ones alone."""
+
 _BATCH_ELEMENTS = 1 << 22
 """Small tensors are decoded together up to this many elements, which is faster in numpy."""
 
 
 def decode_elements(
-    records: Iterable[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
+    records: Iterable[tuple[int, TensorRecord]],
+    payload: NDArray[np.uint8],
+    fetch: Fetch | None = None,
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """The flat stored elements of each tensor, codes as uint8, in the order of the records.
 
-    records: index and record of each tensor. payload: the payload section.
+    records: index and record of each tensor. payload: the payload section. fetch: another
+    decoder, which gives the codes of a large coded tensor by its index.
     Raises ChecksumError, TruncatedError and CorruptError, which name the tensor.
     """
     batch: list[tuple[int, TensorRecord]] = []
     waiting = 0
     for index, record in records:
         if batch and waiting + record.elements > _BATCH_ELEMENTS:
-            yield from _decode_batch(batch, payload)
+            yield from _decode_batch(batch, payload, fetch)
             batch, waiting = [], 0
         batch.append((index, record))
         waiting += record.elements
-    yield from _decode_batch(batch, payload)
+    yield from _decode_batch(batch, payload, fetch)
 
 
 def _decode_batch(
-    batch: list[tuple[int, TensorRecord]], payload: NDArray[np.uint8]
+    batch: list[tuple[int, TensorRecord]], payload: NDArray[np.uint8], fetch: Fetch | None
 ) -> Iterator[tuple[int, NDArray[Any]]]:
+    fetched = {
+        index: fetch(index)
+        for index, record in batch
+        if fetch
+        and record.mode in layout.CODED_MODES
+        and record.payload_bytes >= _FETCH_PAYLOAD_BYTES
+    }
     for index, record in batch:
-        _check_chunks(record, payload, index)
+        if index not in fetched:
+            _check_chunks(record, payload, index)
     symbols: dict[int, NDArray[np.uint8]] = {}
     for coder in Coder:
         coded = [
-            pair for pair in batch if pair[1].mode in layout.CODED_MODES and pair[1].coder is coder
+            (index, record)
+            for index, record in batch
+            if record.mode in layout.CODED_MODES and record.coder is coder and index not in fetched
         ]
         symbols |= _decode_symbols(coded, coder, payload)
     for index, record in batch:
         try:
-            elements = _elements(record, payload, symbols.get(index))
+            if index in fetched:
+                elements: NDArray[Any] = fetched.pop(index)
+                _check_codes(record, elements)
+            else:
+                elements = _elements(record, payload, symbols.get(index))
         except FormatError as error:
             raise type(error)(str(error), offset=record.offset, tensor=index) from error
         yield index, elements
