@@ -1,0 +1,27 @@
+"""The table of an app folder."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.embed.generate import EmbedReport
+
+
+def render_table(report: EmbedReport) -> RenderableType:
+    """The files that were written, and what the app needs in memory."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    table.add_column("bytes", justify="right")
+    for name, size in report.files:
+        table.add_row(name, f"{size:,}")
+    return Group(
+        table,
+        Text(),
+        Text(
+            f"{len(report.tensors)} tensors: {report.packed_bytes:,} bytes packed, "
+            f"{report.restored_bytes:,} restored, {report.largest_tensor_bytes:,} the largest"
+        ),
+        Text(f"build and run it: make -C {report.output} check"),
+    )
