@@ -200,14 +200,15 @@ def _value_shapes(
         for position, size in enumerate(sizes):
             if name in input_shapes and position < len(input_shapes[name]):
                 size.dim_value = input_shapes[name][position]
-            elif position == 0 and not size.HasField("dim_value"):
+            # Some converters write an open size as -1.
+            elif position == 0 and size.dim_value < 1:
                 size.dim_value = 1
     # Shapes written by an exporter name the open batch, and would win over the inferred ones.
     del model.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: tuple(
-            size.dim_value if size.HasField("dim_value") else None
+            size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else None
             for size in value.type.tensor_type.shape.dim
         )
         for value in (*inferred.value_info, *inferred.input, *inferred.output)

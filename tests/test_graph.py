@@ -558,3 +558,26 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_graph(tmp_path / "none.onnx")
     with pytest.raises(ModelFileError, match="directory"):
         load_graph(tmp_path)
+
+
+def test_a_vector_added_behind_a_convolution_is_its_bias(rng: Rng) -> None:
+    """Converters from Paddle reshape the bias in the graph and add it."""
+    model = make_model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+            helper.make_node("Reshape", ["b", "shape"], ["reshaped"]),
+            helper.make_node("Add", ["c", "reshaped"], ["y"], "add"),
+        ],
+        {"x": ["N", 3, 8, 8]},
+        {"y": ["N", 16, 6, 6]},
+        {
+            "w": normal(rng, 16, 3, 3, 3),
+            "b": normal(rng, 16),
+            "shape": np.array([1, -1, 1, 1], np.int64),
+        },
+    )
+
+    graph = load(model)
+
+    assert weight(graph, "b").role is Role.BIAS
+    assert_same_answers(model, graph)

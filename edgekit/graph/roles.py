@@ -121,6 +121,9 @@ _NORMS = {
     *(("GroupNormalization", index) for index in (1, 2)),
 }
 
+_SUMMANDS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+"""Operators to whose output a bias is added."""
+
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}
 
 
@@ -141,14 +144,13 @@ class _Uses:
             value.name for part in (graph, *nested_graphs(graph)) for value in part.output
         }
         producers = {name: node for node in self.nodes for name in node.output}
-        # MatMul has no bias of its own: a vector added to its output is one.
+        # MatMul has no bias of its own, and some converters add a convolution's behind it.
         self.sums = {
             id(node)
             for node in self.nodes
             if node.op_type == "Add"
             and any(
-                name in producers and producers[name].op_type in {"MatMul", "Gemm"}
-                for name in node.input
+                name in producers and producers[name].op_type in _SUMMANDS for name in node.input
             )
         }
 
@@ -171,7 +173,10 @@ class _Uses:
         )
 
     def _uses(self, name: str, shape: tuple[int, ...], origin: list[int]) -> list[Use]:
-        """The uses of a value. origin: for each of its dimensions, the tensor's own."""
+        """The uses of a value. origin: for each of its dimensions, the tensor's own.
+
+        Reshaping is followed for vectors alone, whose one dimension stays what it is.
+        """
         found: list[Use] = []
         if name in self.outputs:
             found.append(Use(Role.CONSTANT, "output", name))
@@ -185,6 +190,8 @@ class _Uses:
                     tuple(shape[axis] for axis in order),
                     [origin[axis] for axis in order],
                 )
+            elif node.op_type in {"Reshape", "Unsqueeze"} and index == 0 and len(shape) == 1:
+                found += self._uses(node.output[0], shape, origin)
             else:
                 found.append(self._use(node, index, shape, origin))
         return found
