@@ -107,16 +107,25 @@ def encode_codes(codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool) 
     ruled out without coding them; the ones that remain are coded and compared to the byte. The
     first of equals is taken, in the order of modes.
     """
-    best = encode_elements(codes, 1)
-    if codes.size == 0 or best.mode is Mode.CONSTANT:
-        return best
-    candidates = list(_candidates(codes, coder, zero_is_zero=zero_is_zero))
+    counts = histogram(codes)
+    if np.count_nonzero(counts) <= 1 and codes.size <= layout.MAX_CONSTANT_ELEMENTS:
+        return encode_elements(codes, 1)
+    best: Coding | None = None
+    best_bytes = _raw_bytes(codes.size)
+    candidates = _candidates(codes, counts, coder, zero_is_zero=zero_is_zero)
     for candidate in sorted(candidates, key=lambda candidate: candidate.least_bytes):
-        if candidate.least_bytes < best.coded_bytes:
+        if candidate.least_bytes < best_bytes:
             coding = _encode(codes, candidate)
-            if coding.coded_bytes < best.coded_bytes:
-                best = coding
-    return best
+            if coding.coded_bytes < best_bytes:
+                best, best_bytes = coding, coding.coded_bytes
+    return best or _encode_raw(codes, 1)
+
+
+def _raw_bytes(codes: int) -> int:
+    """Bytes of the raw form of codes: the codes, and a length and a CRC-32C for each chunk."""
+    chunk = 1 << chunk_log2_for(codes, DIRECT_CHUNK_LOG2)
+    whole, rest = divmod(codes, chunk)
+    return codes + whole * (len(varint(chunk)) + 4) + (len(varint(rest)) + 4 if rest else 0)
 
 
 def _encode_raw(elements: NDArray[np.uint8], width: int) -> Coding:
@@ -131,9 +140,8 @@ def _encode_raw(elements: NDArray[np.uint8], width: int) -> Coding:
 
 
 def _candidates(
-    codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool
+    codes: NDArray[np.uint8], counts: NDArray[np.int64], coder: Coder, *, zero_is_zero: bool
 ) -> Iterator[_Candidate]:
-    counts = histogram(codes)
     zeros = int(counts[0])
     values = counts.copy()
     values[0] = 0

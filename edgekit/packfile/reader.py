@@ -168,7 +168,7 @@ def read_weights(
         return validate(data, max_bytes=max_bytes).weights(decoder=decoder)
     # The native decoder checks the records itself, so that only the container is left to check.
     container = open_container(data)
-    names = _parse_names(container)
+    names, _, _ = _parse_texts(container)
     arrays = native.decode_weights(data, threads=threads, max_bytes=max_bytes)
     return dict(zip(names, arrays, strict=True))
 
@@ -177,15 +177,8 @@ def validate(data: memoryview, *, max_bytes: int) -> PackedModel:
     """Check every rule of chapter 7 but those inside chunks, in the order given there."""
     container = open_container(data)
     records = _parse_records(container, max_bytes=max_bytes)
-    manifest = container.unpacked(Section.MANIFEST, layout.MAX_MANIFEST_BYTES)
-    return PackedModel(
-        container=container,
-        records=records,
-        names=_parse_names(container),
-        skeleton=container.unpacked(Section.SKELETON, layout.MAX_SKELETON_BYTES),
-        manifest=_parse_manifest(manifest, container),
-        max_bytes=max_bytes,
-    )
+    names, skeleton, manifest = _parse_texts(container)
+    return PackedModel(container, records, names, skeleton, manifest, max_bytes)
 
 
 def _read(source: Source) -> memoryview:
@@ -228,6 +221,15 @@ def _parse_records(container: Container, *, max_bytes: int) -> tuple[TensorRecor
     return tuple(records)
 
 
+def _parse_texts(container: Container) -> tuple[tuple[str, ...], bytes, dict[str, Any]]:
+    """Names, skeleton and manifest (2.3)."""
+    return (
+        _parse_names(container),
+        container.unpacked(Section.SKELETON, layout.MAX_SKELETON_BYTES),
+        _parse_manifest(container),
+    )
+
+
 def _parse_names(container: Container) -> tuple[str, ...]:
     """Chapter 2.3: one name a tensor, each followed by a zero byte, none twice."""
     text = container.unpacked(Section.NAMES, layout.MAX_NAMES_BYTES)
@@ -245,7 +247,8 @@ def _parse_names(container: Container) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _parse_manifest(text: bytes, container: Container) -> dict[str, Any]:
+def _parse_manifest(container: Container) -> dict[str, Any]:
+    text = container.unpacked(Section.MANIFEST, layout.MAX_MANIFEST_BYTES)
     entry = container.section(Section.MANIFEST)
     try:
         manifest = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit.codec.survey import histogram
 from edgekit.errors import OutputError, UsageError
 from edgekit.packfile import encode, open_packfile, pack, read_packfile, read_weights, writer
 from edgekit.packfile.layout import Coder, Feature, Mode, ScaleKind
@@ -136,8 +137,15 @@ def test_no_mode_would_have_been_smaller(count: int, zeros: float) -> None:
 def test_candidates_are_never_smaller_than_their_bound(rng: np.random.Generator) -> None:
     for zeros in (0, 0.6, 0.95):
         codes = laplacian(rng, 6000, 3, zeros).view(np.uint8)
-        for candidate in encode._candidates(codes, Coder.RANS, zero_is_zero=True):
+        for candidate in encode._candidates(codes, histogram(codes), Coder.RANS, zero_is_zero=True):
             assert encode._encode(codes, candidate).coded_bytes >= candidate.least_bytes
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 65535, 65536, 65537, 131072, 140000])
+def test_the_raw_form_has_the_computed_size(count: int) -> None:
+    raw = encode._encode_raw(np.zeros(count, np.uint8), 1)
+
+    assert raw.coded_bytes == encode._raw_bytes(count)
 
 
 def test_the_rans_coder_makes_the_smaller_file(rng: np.random.Generator) -> None:

@@ -1,0 +1,101 @@
+"""The native decoder against the plain one over whole files."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgekit.codec import native
+from edgekit.errors import FormatError, UsageError
+from edgekit.packfile import open_packfile, pack, read_packfile, read_weights
+from edgekit.tensors import CodedTensor, CompressedModel
+from tests.golden.make_golden import FOLDER
+from tests.packfile.models import coded_tensors, laplacian, one, sample_model
+
+needs_native = pytest.mark.skipif(not native.available, reason=native.reason)
+REJECT: dict[str, dict[str, str]] = json.loads((FOLDER / "reject" / "expected.json").read_text())
+
+
+@needs_native
+@given(coded_tensors(), st.sampled_from(["huffman", "rans"]))
+@settings(deadline=None, max_examples=80)
+def test_weights_of_any_tensor_are_the_same_bits(
+    tensor: CodedTensor, coder: Literal["huffman", "rans"]
+) -> None:
+    data = pack(one(tensor), coder=coder)
+
+    ours = read_weights(data, decoder="numpy")["w"]
+    theirs = read_weights(data, decoder="native")["w"]
+
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    assert ours.tobytes() == theirs.tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("coder", ["huffman", "rans"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_large_tensors_are_the_same_bits(
+    rng: np.random.Generator, coder: Literal["huffman", "rans"], threads: int
+) -> None:
+    model = CompressedModel(
+        tuple(
+            CodedTensor(
+                name, "float32", laplacian(rng, 300_000, 8, zeros), np.array(0.1, np.float32)
+            )
+            for name, zeros in (("dense", 0.0), ("half", 0.6), ("thin", 0.95))
+        ),
+        b"",
+        {},
+    )
+    data = pack(model, coder=coder)
+
+    theirs = read_weights(data, decoder="native", threads=threads)
+
+    for name, weights in read_weights(data, decoder="numpy").items():
+        assert weights.tobytes() == theirs[name].tobytes()
+    for ours, codes in zip(
+        read_packfile(data, decoder="numpy").tensors,
+        read_packfile(data, decoder="native").tensors,
+        strict=True,
+    ):
+        assert isinstance(ours, CodedTensor)
+        assert isinstance(codes, CodedTensor)
+        assert np.array_equal(ours.codes, codes.codes)
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "accept").glob("*.ekp")), ids=lambda path: path.stem
+)
+def test_accepted_vectors_are_the_same_bits(path: object) -> None:
+    source = str(path)
+
+    theirs = read_weights(source, decoder="native")
+
+    for name, weights in read_weights(source, decoder="numpy").items():
+        assert weights.dtype == theirs[name].dtype
+        assert weights.tobytes() == theirs[name].tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("name", REJECT)
+def test_rejected_vectors_are_refused_with_the_same_error(name: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_weights(FOLDER / "reject" / f"{name}.ekp", decoder="native")
+
+    assert type(caught.value).__name__ == REJECT[name]["error"]
+
+
+def test_a_missing_native_decoder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pack(sample_model(np.random.default_rng(1)))
+    monkeypatch.setattr(native, "available", False)
+    monkeypatch.setattr(native, "reason", "the compiled decoder isn't installed")
+
+    with pytest.raises(UsageError, match="isn't installed; decode with decoder='numpy'"):
+        read_weights(data, decoder="native")
+    assert len(read_weights(data)) == len(open_packfile(data).names)
