@@ -548,6 +548,29 @@ def test_every_cut_of_a_model_is_refused(tiny_model: ModelProto) -> None:
             load_graph(data[:length])
 
 
+def test_a_name_that_is_no_text_is_refused(rng: Rng) -> None:
+    data = two_layers(rng).SerializeToString().replace(b"awkward", b"\xff" * 7)
+
+    with pytest.raises(ModelFileError, match="isn't UTF-8"):
+        load_graph(data)
+
+
+def test_damaged_bytes_give_our_errors_and_no_others(rng: Rng) -> None:
+    data = np.frombuffer(if_model(rng).SerializeToString(), np.uint8)
+    refused = 0
+
+    for _ in range(200):
+        damaged = data.copy()
+        damaged[rng.integers(0, data.size, 3)] = rng.integers(0, 256, 3)
+        damaged[rng.integers(0, 300)] = rng.integers(0, 256)
+        try:
+            load_graph(damaged.tobytes())
+        except ModelFileError:
+            refused += 1
+
+    assert refused > 20
+
+
 def test_a_packed_file_is_recognised() -> None:
     with pytest.raises(ModelFileError, match="packed file already"):
         load_graph(b"\x89EKP\r\n\x1a\n" + bytes(50))

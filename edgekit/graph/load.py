@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto
 
 from edgekit.errors import ModelFileError
 from edgekit.graph.elements import DTYPE_NAMES, FLOATS
 from edgekit.graph.hoist import hoist
 from edgekit.graph.roles import Role, usages
-from edgekit.graph.source import check_model, is_external, read_model
+from edgekit.graph.source import Source, check_model, is_external, read_model
 from edgekit.graph.walk import nested_graphs
 
 
@@ -123,8 +123,16 @@ def load_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     ONNX, asks for data outside its folder, has weights that aren't finite, or has none at all.
     """
     read = read_model(source)
+    try:
+        # Protobuf hands out a string that isn't UTF-8 as bytes, and refuses to take it back.
+        name = GraphProto(name=read.model.graph.name).name or "model"
+        return _load(read, name if isinstance(source, bytes) else Path(source).stem)
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{read.label} has a name that isn't UTF-8; it is damaged") from error
+
+
+def _load(read: Source, name: str) -> Graph:
     model = read.model
-    name = Path(source).stem if not isinstance(source, bytes) else model.graph.name or "model"
     external_bytes = _external_bytes(model)
     moved = hoist(model, read.folder, read.label)
     check_model(model, read.label)
