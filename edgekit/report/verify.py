@@ -1,0 +1,71 @@
+"""The tables of a verified file."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgekit.runtime.parity import Difference
+from edgekit.runtime.verify import Answers, VerifyReport
+
+_WORST = 10
+
+
+def render_table(report: VerifyReport) -> RenderableType:
+    """Integrity, answers, and the layers that differ most."""
+    checked = report.integrity
+    facts = _facts()
+    facts.add_row("file", f"{report.path}, {checked.file_bytes:,} bytes")
+    facts.add_row("SHA-256", checked.sha256)
+    facts.add_row(
+        "integrity",
+        f"sound: {checked.tensors:,} tensors, {checked.weights:,} weights, equal bits from "
+        + " and ".join(checked.decoders),
+    )
+    parts: list[RenderableType] = [facts]
+    if report.accuracy is not None:
+        facts.add_row("data", report.data or "")
+        facts.add_row("top-1", f"{100 * report.accuracy:.2f} %")
+    if report.answers is not None:
+        _add_answers(facts, report.answers)
+        parts += [Text(), _worst("layer output", report.answers.layers)]
+        parts += [Text(), _worst("weight", report.answers.weights)]
+    return Group(*parts)
+
+
+def _facts() -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _add_answers(facts: Table, answers: Answers) -> None:
+    facts.add_row("against", answers.reference)
+    origin = f", {answers.source}" if answers.source else ""
+    facts.add_row("inputs", f"{answers.inputs:,} of {answers.data} ({answers.split}){origin}")
+    output = answers.output
+    facts.add_row(
+        "output", f"largest difference {output.largest:.4g}, relative error {output.relative:.2%}"
+    )
+    if answers.divergence is not None:
+        facts.add_row("divergence", f"{answers.divergence:.4f} nats")
+    facts.add_row("same top-1", f"{answers.agreement:.2%}")
+    if answers.accuracy is not None and answers.reference_accuracy is not None:
+        change = 100 * (answers.accuracy - answers.reference_accuracy)
+        facts.add_row(
+            "top-1",
+            f"{100 * answers.reference_accuracy:.2f} % before, {100 * answers.accuracy:.2f} % "
+            f"after ({change:+.2f} points)",
+        )
+
+
+def _worst(kind: str, differences: tuple[Difference, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{kind} that differs most", overflow="fold")
+    table.add_column("largest", justify="right")
+    table.add_column("relative", justify="right")
+    for found in sorted(differences, key=lambda item: -item.relative)[:_WORST]:
+        table.add_row(found.name, f"{found.largest:.4g}", f"{found.relative:.2%}")
+    return table

@@ -1,0 +1,148 @@
+"""Running two forms of one model on the same inputs, with the layers between them in view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+
+from edgekit.errors import DataError
+from edgekit.graph import load_graph
+from edgekit.packfile import open_packfile
+from edgekit.packfile.onnx_model import to_model_proto
+from edgekit.runtime.parity import Difference, difference
+from edgekit.runtime.session import Source, is_packed, make_session, read_source, session_options
+
+_BATCH = 50
+_LAYER_INPUTS = 8
+"""Inputs whose layers are compared: the values of every layer are held at once."""
+
+_NUMPY_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+Feed = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model ready to run, and what its weights are.
+
+    weights: by name, as numbers. proto: the whole model, with its weights inside.
+    """
+
+    proto: ModelProto
+    weights: dict[str, NDArray[Any]]
+    session: ort.InferenceSession
+
+
+def open_model(source: Source, threads: int | None) -> Model:
+    """A packed or plain model. Raises InputError, FormatError and ModelFileError."""
+    data = read_source(source)
+    if is_packed(data):
+        packed = open_packfile(data)
+        proto, weights = to_model_proto(packed.model()), packed.weights()
+    else:
+        graph = load_graph(bytes(data) if isinstance(source, memoryview | bytearray) else source)
+        proto = graph.model()
+        weights = {weight.name: weight.values for weight in graph.weights}
+    return Model(proto, weights, _session(proto, threads))
+
+
+def feeds(model: Model, inputs: NDArray[np.float32]) -> list[Feed]:
+    """Inputs of the model's first input in batches that it takes."""
+    first = model.session.get_inputs()[0]
+    size = first.shape[0] if first.shape and isinstance(first.shape[0], int) else _BATCH
+    whole = len(inputs) - len(inputs) % size if size != _BATCH else len(inputs)
+    if not whole:
+        raise DataError(
+            f"the model takes batches of {size}, but the data hold {len(inputs)} inputs"
+        )
+    dtype = np.dtype(_NUMPY_TYPES.get(first.type, np.float32))
+    typed: NDArray[Any] = inputs[:whole].astype(dtype, copy=False)
+    return [{first.name: typed[start : start + size]} for start in range(0, whole, size)]
+
+
+def random_feed(model: Model, count: int, rng: np.random.Generator) -> list[Feed]:
+    """`count` inputs of normal numbers (integers: 0 or 1) for every input of the model.
+
+    Sizes that the model leaves open are 1, but for the first, which is the batch.
+    """
+    feed: Feed = {}
+    for value in model.session.get_inputs():
+        shape = [
+            size if isinstance(size, int) and size > 0 else (count if axis == 0 else 1)
+            for axis, size in enumerate(value.shape)
+        ]
+        dtype = np.dtype(_NUMPY_TYPES.get(value.type, np.float32))
+        numbers = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
+        feed[value.name] = numbers.astype(dtype)
+    return [feed]
+
+
+def outputs(model: Model, batches: Sequence[Feed]) -> NDArray[Any]:
+    """The model's first output for all batches, one behind another."""
+    name = model.session.get_outputs()[0].name
+    return np.concatenate([_run(model.session, [name], feed)[0] for feed in batches])
+
+
+def layer_differences(
+    reference: Model, other: Model, feed: Feed, threads: int | None
+) -> tuple[Difference, ...]:
+    """Differences of what every node that both models have puts out, in graph order.
+
+    At most 8 inputs of the feed are used where its batch can be cut.
+    """
+    first = reference.session.get_inputs()[0]
+    fixed = bool(first.shape) and isinstance(first.shape[0], int)
+    cut = feed if fixed or len(feed) > 1 else {k: v[:_LAYER_INPUTS] for k, v in feed.items()}
+    shared = set(_inner_names(other.proto))
+    names = [name for name in _inner_names(reference.proto) if name in shared]
+    found = []
+    left = _run(_session(_exposed(reference.proto, names), threads), names, cut)
+    right = _run(_session(_exposed(other.proto, names), threads), names, cut)
+    for name, expected, answer in zip(names, left, right, strict=True):
+        if expected.dtype.kind == "f" and expected.shape == answer.shape:
+            found.append(difference(name, expected, answer))
+    return tuple(found)
+
+
+def _inner_names(model: ModelProto) -> list[str]:
+    return [name for node in model.graph.node for name in node.output if name]
+
+
+def _exposed(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    exposed = ModelProto()
+    exposed.CopyFrom(model)
+    present = {value.name for value in model.graph.output}
+    exposed.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in names if name not in present
+    )
+    return exposed
+
+
+def _session(model: ModelProto, threads: int | None) -> ort.InferenceSession:
+    options = session_options(threads)
+    return make_session(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+def _run(session: ort.InferenceSession, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
+    try:
+        found: list[NDArray[Any]] = session.run(list(names), feed)
+    except Exception as error:
+        # onnxruntime's exceptions have no common base of their own.
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+        raise DataError(f"the model refuses inputs {shapes}: {error}") from error
+    return found

@@ -1,0 +1,211 @@
+"""Checks of a packed file: that it is sound, and how far its answers are from the original's."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgekit.codec import native
+from edgekit.data import Labelled, load_labelled
+from edgekit.errors import CorruptError, UsageError
+from edgekit.packfile import open_packfile
+from edgekit.runtime.parity import (
+    Difference,
+    accuracy,
+    agreement,
+    difference,
+    softmax_divergence,
+    weight_differences,
+)
+from edgekit.runtime.side_by_side import (
+    feeds,
+    layer_differences,
+    open_model,
+    outputs,
+    random_feed,
+)
+
+_RANDOM_INPUTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What was checked of the file alone.
+
+    sha256: of its contents. decoders: those that restored every tensor to the same bits.
+    """
+
+    file_bytes: int
+    sha256: str
+    tensors: int
+    weights: int
+    decoders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The packed model's answers beside the reference's, on the same inputs.
+
+    data, split, source: where the inputs come from. inputs: their number.
+    output: difference of the first output. divergence: of its softmax in nats, or None where
+    it isn't one row of scores an input. agreement: share of inputs with the same largest output.
+    accuracy, reference_accuracy: top-1, or None without labels.
+    weights, layers: differences of tensors, and of what each node puts out.
+    """
+
+    reference: str
+    data: str
+    split: str
+    source: str
+    inputs: int
+    output: Difference
+    divergence: float | None
+    agreement: float
+    accuracy: float | None
+    reference_accuracy: float | None
+    weights: tuple[Difference, ...]
+    layers: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """Integrity, answers where there is a reference, accuracy alone where there are data alone.
+
+    failures: one line for each wanted bound that isn't met.
+    """
+
+    path: str
+    integrity: Integrity
+    answers: Answers | None
+    accuracy: float | None
+    data: str | None
+    failures: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def verify(
+    packed: str | os.PathLike[str],
+    *,
+    against: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    min_agreement: float | None = None,
+    max_drop: float | None = None,
+) -> VerifyReport:
+    """Check a packed file, and compare its answers with those of another model.
+
+    packed: the packed file. against: the original ONNX file, or another packed one. data: a name
+    or path that edgekit.data.load_labelled takes; without it, 8 inputs of normal numbers are drawn
+    with `seed`. min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
+    accuracy that may be lost.
+
+    Bounds that aren't met are listed in the report's `failures`; nothing is raised for them.
+    Raises the FormatError of a rule that the file breaks, InputError, DataError, and UsageError
+    for a bound without what it needs.
+    """
+    if (min_agreement is not None or max_drop is not None) and against is None:
+        raise UsageError("a bound on agreement or drop needs a model to compare with: --against")
+    integrity = check_integrity(packed)
+    labelled = None if data is None else load_labelled(data)
+    if max_drop is not None and (labelled is None or labelled.labels is None):
+        raise UsageError("a bound on the drop of accuracy needs data with labels: --data")
+    answers = None
+    alone = None
+    if against is not None:
+        answers = _compare(packed, against, labelled, threads, seed)
+    elif labelled is not None and labelled.labels is not None:
+        model = open_model(packed, threads)
+        found = outputs(model, feeds(model, labelled.inputs))
+        alone = accuracy(found, labelled.labels[: len(found)])
+    return VerifyReport(
+        os.fspath(packed),
+        integrity,
+        answers,
+        alone,
+        None if labelled is None else f"{labelled.name} {labelled.split}, {labelled.source}",
+        _failures(answers, min_agreement, max_drop),
+    )
+
+
+def check_integrity(packed: str | os.PathLike[str]) -> Integrity:
+    """Check every rule of docs/format.md, and that all decoders here restore the same bits."""
+    model = open_packfile(packed)
+    plain = model.weights(decoder="numpy")
+    decoders = ["numpy"]
+    if native.available:
+        compiled = model.weights(decoder="native")
+        for name, array in plain.items():
+            if array.tobytes() != compiled[name].tobytes():
+                raise CorruptError(f"the native and the numpy decoder disagree about {name}")
+        decoders.append("native")
+    return Integrity(
+        len(model.data),
+        model.digest,
+        len(model.records),
+        sum(array.size for array in plain.values()),
+        tuple(decoders),
+    )
+
+
+def _compare(
+    packed: str | os.PathLike[str],
+    against: str | os.PathLike[str],
+    labelled: Labelled | None,
+    threads: int | None,
+    seed: int,
+) -> Answers:
+    reference, other = open_model(against, threads), open_model(packed, threads)
+    if labelled is None:
+        batches = random_feed(reference, _RANDOM_INPUTS, np.random.default_rng(seed))
+    else:
+        batches = feeds(reference, labelled.inputs)
+    expected, found = outputs(reference, batches), outputs(other, batches)
+    if expected.shape != found.shape:
+        raise UsageError(
+            f"{os.fspath(against)} answers in shape {expected.shape} and {os.fspath(packed)} in "
+            f"{found.shape}; they aren't forms of one model"
+        )
+    labels = None if labelled is None or labelled.labels is None else labelled.labels[: len(found)]
+    is_scores = expected.ndim == 2 and expected.shape[1] > 1
+    return Answers(
+        reference=os.fspath(against),
+        data="random numbers" if labelled is None else labelled.name,
+        split=f"seed {seed}" if labelled is None else labelled.split,
+        source="" if labelled is None else labelled.source,
+        inputs=len(found),
+        output=difference("output", expected, found),
+        divergence=softmax_divergence(expected, found) if is_scores else None,
+        agreement=agreement(expected, found),
+        accuracy=None if labels is None else accuracy(found, labels),
+        reference_accuracy=None if labels is None else accuracy(expected, labels),
+        weights=weight_differences(reference.weights, other.weights),
+        layers=layer_differences(reference, other, batches[0], threads),
+    )
+
+
+def _failures(
+    answers: Answers | None, min_agreement: float | None, max_drop: float | None
+) -> tuple[str, ...]:
+    failures = []
+    if answers is None:
+        return ()
+    if min_agreement is not None and answers.agreement < min_agreement:
+        failures.append(
+            f"top-1 agreement {answers.agreement:.4f} on {answers.inputs} inputs is below "
+            f"{min_agreement:g}"
+        )
+    if max_drop is not None and None not in {answers.accuracy, answers.reference_accuracy}:
+        drop = 100 * ((answers.reference_accuracy or 0) - (answers.accuracy or 0))
+        if drop > max_drop:
+            failures.append(
+                f"accuracy falls by {drop:.2f} points on {answers.inputs} inputs, more than "
+                f"{max_drop:g}"
+            )
+    return tuple(failures)
