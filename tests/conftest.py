@@ -24,7 +24,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def tiny_model() -> onnx.ModelProto:
-    """A light CNN in small, 3,258 weights: input (N, 1, 12, 12), output (N, 10).
+    """A light CNN in small, 3,230 numbers: input (N, 1, 12, 12), output (N, 10).
 
     Conv 3x3 -> Relu -> depthwise Conv 3x3 -> Relu -> Conv 1x1 -> Relu -> GlobalAveragePool ->
     Flatten -> Gemm. Weights are normal numbers with the spread of a trained layer.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import (  # type: ignore[import-untyped]  # has no annotations
+from google.protobuf.message import (
     DecodeError,
     EncodeError,
 )

@@ -78,7 +78,8 @@ def preprocess(photo: Image.Image) -> NDArray[np.float32]:
     resized = colours.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - 224) // 2, (height - 224) // 2
     pixels = np.asarray(resized.crop((left, top, left + 224, top + 224)), dtype=np.float32)
-    return ((pixels / 255 - MEAN) / DEVIATION).transpose(2, 0, 1)
+    planes = ((pixels / 255 - MEAN) / DEVIATION).transpose(2, 0, 1)
+    return np.ascontiguousarray(planes, dtype=np.float32)
 
 
 def right_answers(

@@ -7,8 +7,8 @@ from typing import Any, assert_type
 
 import edgekit
 from edgekit import api
-from edgekit.bench.measure import BenchReport
-from edgekit.compress.pipeline import CompressionReport
+from edgekit.bench.results import BenchReport
+from edgekit.compress.measure import CompressionReport
 from edgekit.embed.generate import EmbedReport
 from edgekit.export.pytorch import ExportReport
 from edgekit.inspect.ledger import InspectReport

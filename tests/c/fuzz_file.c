@@ -1,0 +1,50 @@
+/* A fuzzing engine's bytes as a packed file, decoded with the least and with much work memory,
+   which must agree. The first bytes choose the memory, so that one corpus serves every path. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EDGEKIT_DECODE_IMPLEMENTATION
+#include "edgekit_decode.h"
+
+enum { MOST_BYTES = 1 << 22 };
+
+static ekd_result decode(const ekd_file *file, const ekd_tensor *tensor, size_t work_bytes,
+                         uint8_t *out, size_t out_bytes) {
+    void *work = malloc(work_bytes);
+    ekd_result result;
+    if (!work)
+        abort();
+    result = ekd_decode_restored(file, tensor, work, work_bytes, out, out_bytes);
+    free(work);
+    return result;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    ekd_file file;
+    ekd_tensor tensor;
+    ekd_result result = ekd_open(data, size, &file);
+    if (result == EKD_OK)
+        result = ekd_first(&file, &tensor);
+    while (result == EKD_OK) {
+        size_t bytes = tensor.elements * ekd_restored_bytes(&tensor);
+        if (bytes > MOST_BYTES)
+            return 0; /* a caller's cap */
+        uint8_t *small = (uint8_t *)malloc(bytes ? bytes : 1);
+        uint8_t *large = (uint8_t *)malloc(bytes ? bytes : 1);
+        if (!small || !large)
+            abort();
+        result = decode(&file, &tensor, EKD_WORK_SMALL, small, bytes);
+        if ((decode(&file, &tensor, EKD_WORK_FAST, large, bytes) == EKD_OK) != (result == EKD_OK))
+            abort();
+        if (result == EKD_OK && bytes && memcmp(small, large, bytes))
+            abort();
+        free(small);
+        free(large);
+        if (result == EKD_OK)
+            result = ekd_next(&file, &tensor);
+    }
+    return 0;
+}
