@@ -53,7 +53,8 @@ slow: install
 bench: install
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
-# Fastest first, so that a slip shows within seconds.
+# Fastest first, so that a slip shows within seconds. The decoder declares its variables where a
+# function begins, in the old manner of C that every compiler takes: variableScope is off.
 .PHONY: check
 check: lint test
 
@@ -67,7 +68,7 @@ lint: install
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/cppcheck --quiet --language=c --error-exitcode=1 --inline-suppr \
 	    --enable=warning,style,performance,portability --suppress=missingIncludeSystem \
-	    --suppress=unusedFunction --std=c99 $(DECODER_FLAGS) $(DECODER)
+	    --suppress=unusedFunction --suppress=variableScope --std=c99 $(DECODER_FLAGS) $(DECODER)
 	$(BIN)/clang-tidy --quiet $(DECODER) -- -x c -std=c99 $(DECODER_FLAGS)
 	$(BIN)/mypy
 

@@ -136,10 +136,10 @@ def _c_files(
     return {
         "edgekit_decode.h": (_resource("edgekit_decode.h")).encode(),
         f"{prefix}.ekp": data,
-        f"{prefix}.h": _filled("c/model.h", words),
-        f"{prefix}.c": _filled("c/data.c", words),
-        "main.c": _filled("c/main.c", words),
-        "Makefile": _filled("c/Makefile", words),
+        f"{prefix}.h": _filled("c/model.h.in", words),
+        f"{prefix}.c": _filled("c/data.c.in", words),
+        "main.c": _filled("c/main.c.in", words),
+        "Makefile": _filled("c/Makefile.in", words),
     }
 
 
