@@ -26,6 +26,9 @@ def verify(
     max_drop: Annotated[
         float | None, typer.Option(help="Most points of top-1 accuracy that may be lost.")
     ] = None,
+    max_difference: Annotated[
+        float | None, typer.Option(min=0, help="Largest difference that the output may have.")
+    ] = None,
     threads: ThreadsOption = None,
     seed: SeedOption = 0,
     form: FormatOption = Format.TABLE,
@@ -42,6 +45,7 @@ def verify(
         seed=seed,
         min_agreement=min_agreement,
         max_drop=max_drop,
+        max_difference=max_difference,
     )
     show(report, render_table, form)
     if report.failures:

@@ -35,10 +35,15 @@ def difference(name: str, reference: NDArray[Any], other: NDArray[Any]) -> Diffe
 
 
 def agreement(reference: NDArray[Any], other: NDArray[Any]) -> float:
-    """Share of rows whose largest element is in the same place: top-1 agreement."""
+    """Share of rows whose largest element is in the same place: top-1 agreement.
+
+    A row in which one of the two has NaN agrees only where the other has NaN too.
+    """
     rows = len(reference)
-    same = reference.reshape(rows, -1).argmax(1) == other.reshape(rows, -1).argmax(1)
-    return float(np.mean(same))
+    left, right = reference.reshape(rows, -1), other.reshape(rows, -1)
+    # argmax takes NaN for the largest.
+    broken = np.isnan(left).any(axis=1) != np.isnan(right).any(axis=1)
+    return float(np.mean((left.argmax(1) == right.argmax(1)) & ~broken))
 
 
 def accuracy(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:

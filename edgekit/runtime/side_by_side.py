@@ -40,7 +40,8 @@ Feed = dict[str, NDArray[Any]]
 class Model:
     """A model ready to run, and what its weights are.
 
-    weights: by name, as numbers. proto: the whole model, with its weights inside.
+    weights: by name, as numbers (bfloat16 as float32). proto: the whole model, with its weights
+    inside.
     """
 
     proto: ModelProto
@@ -53,17 +54,30 @@ def open_model(source: Source, threads: int | None) -> Model:
     data = read_source(source)
     if is_packed(data):
         packed = open_packfile(data)
-        proto, weights = to_model_proto(packed.model()), packed.weights()
+        proto = to_model_proto(packed.model())
+        weights = {
+            name: _widened(array, record.restored.name.lower())
+            for record, (name, array) in zip(packed.records, packed.weights().items(), strict=True)
+        }
     else:
         graph = load_graph(bytes(data) if isinstance(source, memoryview | bytearray) else source)
         proto = graph.model()
-        weights = {weight.name: weight.values for weight in graph.weights}
+        weights = {weight.name: _widened(weight.values, weight.dtype) for weight in graph.weights}
     return Model(proto, weights, _session(proto, threads))
 
 
 def feeds(model: Model, inputs: NDArray[np.float32]) -> list[Feed]:
-    """Inputs of the model's first input in batches that it takes."""
-    first = model.session.get_inputs()[0]
+    """Inputs of the model's one input in batches that it takes.
+
+    Raises DataError for a model with several inputs, and for too few inputs.
+    """
+    first, *others = model.session.get_inputs()
+    if others:
+        names = ", ".join(value.name for value in others)
+        raise DataError(
+            f"the data fill the input {first.name}, but the model also takes {names}; "
+            "verify it without --data, on random inputs"
+        )
     size = first.shape[0] if first.shape and isinstance(first.shape[0], int) else _BATCH
     whole = len(inputs) - len(inputs) % size if size != _BATCH else len(inputs)
     if not whole:
@@ -93,9 +107,9 @@ def random_feed(model: Model, count: int, rng: np.random.Generator) -> list[Feed
 
 
 def outputs(model: Model, batches: Sequence[Feed]) -> NDArray[Any]:
-    """The model's first output for all batches, one behind another."""
+    """The model's first output for all batches, one behind another; a scalar is one row."""
     name = model.session.get_outputs()[0].name
-    return np.concatenate([_run(model.session, [name], feed)[0] for feed in batches])
+    return np.concatenate([np.atleast_1d(_run(model.session, [name], feed)[0]) for feed in batches])
 
 
 def layer_differences(
@@ -117,6 +131,14 @@ def layer_differences(
         if expected.dtype.kind == "f" and expected.shape == answer.shape:
             found.append(difference(name, expected, answer))
     return tuple(found)
+
+
+def _widened(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Weights as numbers: bfloat16 travels as 16-bit patterns."""
+    if dtype != "bfloat16":
+        return values
+    widened: NDArray[Any] = (values.astype(np.uint32) << 16).view(np.float32)
+    return widened
 
 
 def _inner_names(model: ModelProto) -> list[str]:

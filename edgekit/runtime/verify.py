@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekit.codec import native
 from edgekit.data import Labelled, load_labelled
@@ -51,7 +53,8 @@ class Answers:
 
     data, split, source: where the inputs come from. inputs: their number.
     output: difference of the first output. divergence: of its softmax in nats, or None where
-    it isn't one row of scores an input. agreement: share of inputs with the same largest output.
+    it isn't one row of scores an input. not_finite: inputs that give NaN or infinity here and
+    finite numbers in the reference. agreement: share of inputs with the same largest output.
     accuracy, reference_accuracy: top-1, or None without labels.
     weights, layers: differences of tensors, and of what each node puts out.
     """
@@ -63,6 +66,7 @@ class Answers:
     inputs: int
     output: Difference
     divergence: float | None
+    not_finite: int
     agreement: float
     accuracy: float | None
     reference_accuracy: float | None
@@ -85,8 +89,8 @@ class VerifyReport:
     failures: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON, which has no NaN and no infinity: None stands for them."""
+        return asdict(self, dict_factory=_json_values)
 
 
 def verify(
@@ -98,20 +102,24 @@ def verify(
     seed: int = 0,
     min_agreement: float | None = None,
     max_drop: float | None = None,
+    max_difference: float | None = None,
 ) -> VerifyReport:
     """Check a packed file, and compare its answers with those of another model.
 
     packed: the packed file. against: the original ONNX file, or another packed one. data: a name
     or path that edgekit.data.load_labelled takes; without it, 8 inputs of normal numbers are drawn
     with `seed`. min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
-    accuracy that may be lost.
+    accuracy that may be lost. max_difference: largest difference that the first output may have.
 
     Bounds that aren't met are listed in the report's `failures`; nothing is raised for them.
+    Answers that aren't finite where the reference's are fail without any bound.
     Raises the FormatError of a rule that the file breaks, InputError, DataError, and UsageError
     for a bound without what it needs.
     """
-    if (min_agreement is not None or max_drop is not None) and against is None:
-        raise UsageError("a bound on agreement or drop needs a model to compare with: --against")
+    if against is None and {min_agreement, max_drop, max_difference} != {None}:
+        raise UsageError(
+            "a bound on agreement, drop or difference needs a model to compare with: --against"
+        )
     integrity = check_integrity(packed)
     labelled = None if data is None else load_labelled(data)
     if max_drop is not None and (labelled is None or labelled.labels is None):
@@ -130,7 +138,7 @@ def verify(
         answers,
         alone,
         None if labelled is None else f"{labelled.name} {labelled.split}, {labelled.source}",
-        _failures(answers, min_agreement, max_drop),
+        _failures(answers, min_agreement, max_drop, max_difference),
     )
 
 
@@ -182,6 +190,7 @@ def _compare(
         inputs=len(found),
         output=difference("output", expected, found),
         divergence=softmax_divergence(expected, found) if is_scores else None,
+        not_finite=int(np.sum(_finite_rows(expected) & ~_finite_rows(found))),
         agreement=agreement(expected, found),
         accuracy=None if labels is None else accuracy(found, labels),
         reference_accuracy=None if labels is None else accuracy(expected, labels),
@@ -190,12 +199,38 @@ def _compare(
     )
 
 
+def _json_values(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in items
+    }
+
+
+def _finite_rows(array: NDArray[Any]) -> NDArray[np.bool_]:
+    rows: NDArray[np.bool_] = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    return rows
+
+
 def _failures(
-    answers: Answers | None, min_agreement: float | None, max_drop: float | None
+    answers: Answers | None,
+    min_agreement: float | None,
+    max_drop: float | None,
+    max_difference: float | None,
 ) -> tuple[str, ...]:
     failures = []
     if answers is None:
         return ()
+    if answers.not_finite:
+        failures.append(
+            f"{answers.not_finite} of {answers.inputs} answers hold NaN or infinity where "
+            "the reference's are finite"
+        )
+    # Written so that a difference of NaN fails too.
+    if max_difference is not None and not answers.output.largest <= max_difference:
+        failures.append(
+            f"the output differs by {answers.output.largest:.4g} on {answers.inputs} inputs, "
+            f"more than {max_difference:g}"
+        )
     if min_agreement is not None and answers.agreement < min_agreement:
         failures.append(
             f"top-1 agreement {answers.agreement:.4f} on {answers.inputs} inputs is below "

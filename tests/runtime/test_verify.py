@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import onnx
 import pytest
 
 from edgekit.compress.pipeline import compress
-from edgekit.errors import FormatError, UsageError
+from edgekit.errors import DataError, FormatError, UsageError
 from edgekit.runtime.parity import agreement, difference, softmax_divergence
 from edgekit.runtime.verify import verify
+from tests.onnx_files import make_model
 
 
 @pytest.fixture
@@ -101,6 +103,100 @@ def test_any_changed_byte_of_the_payload_is_found(packed: Path) -> None:
 
     with pytest.raises(FormatError):
         verify(packed)
+
+
+def test_a_bound_on_the_difference_is_checked(packed: Path, tiny_onnx_path: Path) -> None:
+    loose = verify(packed, against=tiny_onnx_path, max_difference=1e6)
+    tight = verify(packed, against=tiny_onnx_path, max_difference=1e-6)
+
+    assert loose.failures == ()
+    assert len(tight.failures) == 1
+    assert "more than 1e-06" in tight.failures[0]
+
+
+def test_answers_of_nan_fail_without_any_bound(tmp_path: Path) -> None:
+    def division(divisor: float) -> onnx.ModelProto:
+        return make_model(
+            [
+                onnx.helper.make_node("MatMul", ["x", "w"], ["product"]),
+                onnx.helper.make_node("Mul", ["product", "d"], ["zero"]),
+                onnx.helper.make_node("Div", ["zero", "d"], ["y"]),
+            ],
+            {"x": ["N", 64]},
+            {"y": ["N", 16]},
+            {"w": np.linspace(-1, 1, 1024, dtype=np.float32).reshape(64, 16),
+             "d": np.full(1, divisor, np.float32)},
+        )  # fmt: skip
+
+    compress(division(0).SerializeToString(), tmp_path / "nan.ekp")
+    (tmp_path / "sound.onnx").write_bytes(division(1).SerializeToString())
+
+    report = verify(tmp_path / "nan.ekp", against=tmp_path / "sound.onnx")
+
+    assert report.answers is not None
+    assert report.answers.not_finite == report.answers.inputs == 8
+    assert report.answers.agreement == 0
+    assert "NaN or infinity" in report.failures[0]
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+@pytest.fixture
+def two_inputs(tmp_path: Path) -> Path:
+    """A model that adds rows of a table, chosen by integers, to a product; and its packed file."""
+    model = make_model(
+        [
+            onnx.helper.make_node("Cast", ["number"], ["index"], to=onnx.TensorProto.INT64),
+            onnx.helper.make_node("Gather", ["w", "index"], ["row"]),
+            onnx.helper.make_node("MatMul", ["x", "w"], ["product"]),
+            onnx.helper.make_node("Add", ["row", "product"], ["y"]),
+        ],
+        {"x": ["N", 64], "number": ["N"]},
+        {"y": ["N", 16]},
+        {"w": np.linspace(-1, 1, 1024, dtype=np.float32).reshape(64, 16)},
+    )
+    model.graph.input[1].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    path = tmp_path / "two.onnx"
+    path.write_bytes(model.SerializeToString())
+    compress(path, tmp_path / "two.ekp", bits=6)
+    return path
+
+
+def test_every_input_is_drawn_in_its_own_type(two_inputs: Path) -> None:
+    report = verify(two_inputs.with_suffix(".ekp"), against=two_inputs)
+
+    assert report.answers is not None
+    assert report.answers.inputs == 8
+    assert 0 < report.answers.output.relative < 0.1
+
+
+def test_data_for_one_of_two_inputs_are_refused(two_inputs: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", inputs=np.zeros((4, 64), np.float32))
+
+    with pytest.raises(DataError, match="the model also takes number"):
+        verify(two_inputs.with_suffix(".ekp"), against=two_inputs, data=tmp_path / "one.npz")
+
+
+def test_bfloat16_weights_are_compared_as_numbers(tmp_path: Path) -> None:
+    model = make_model(
+        [
+            onnx.helper.make_node("Cast", ["w"], ["wide"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("MatMul", ["x", "wide"], ["y"]),
+        ],
+        {"x": ["N", 64]},
+        {"y": ["N", 16]},
+    )
+    numbers = np.linspace(-1, 1, 1024).tolist()
+    bfloat16 = onnx.TensorProto.BFLOAT16
+    model.graph.initializer.append(onnx.helper.make_tensor("w", bfloat16, [64, 16], numbers))
+    (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
+    compress(tmp_path / "b.onnx", tmp_path / "b.ekp", bits=4)
+
+    report = verify(tmp_path / "b.ekp", against=tmp_path / "b.onnx")
+
+    assert report.answers is not None
+    (weight,) = report.answers.weights
+    # Half a step of a grid of 15 values from -1 to 1.
+    assert 0.03 < weight.largest < 0.08
 
 
 def test_difference_of_known_arrays() -> None:
