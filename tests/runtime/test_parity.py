@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgekit.runtime.parity import (
     accuracy,
@@ -80,13 +83,13 @@ def test_divergence_of_large_scores_stays_finite() -> None:
 
 
 def test_only_float_weights_of_equal_name_and_shape_are_compared() -> None:
-    reference = {
+    reference: dict[str, NDArray[Any]] = {
         "same": np.ones(3, np.float32),
         "reshaped": np.ones(3, np.float32),
         "gone": np.ones(3, np.float32),
         "index": np.ones(3, np.int64),
     }
-    other = {
+    other: dict[str, NDArray[Any]] = {
         "index": np.zeros(3, np.int64),
         "reshaped": np.ones((3, 1), np.float32),
         "same": np.full(3, 1.5, np.float32),
