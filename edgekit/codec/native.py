@@ -34,6 +34,9 @@ except ImportError as error:
 else:
     available = True
     reason = ""
+    lib.ekk_prepare()
+    # cffi's own allocator fills memory with zeros, which takes longer than a small tensor.
+    _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 Buffer = bytes | memoryview | NDArray[np.uint8]
 
@@ -48,20 +51,16 @@ _ERRORS: dict[str, type[FormatError]] = {
 _RESTORED = ("", "f4", "f2", "u2", "f8", "i1", "u1", "i4", "i8")
 """numpy types of the restored types of chapter 3.2, in their order."""
 
-_WORK_BYTES = 4096 + 16384 + 2 * 262144 + 64
-"""EKD_WORK_FAST of the decoder."""
-
-
 def crc32c(data: Buffer, value: int = 0) -> int:
     """CRC-32C of bytes, continuing from the `value` of those before."""
     view = ffi.from_buffer("uint8_t[]", data)
-    return int(lib.ekn_crc32c(value, view, len(view)))
+    return int(lib.ekk_crc32c(value, view, len(view)))
 
 
 def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How often each byte occurs; (256,) int64."""
     counts = np.empty(256, np.int64)
-    lib.ekn_histogram(_read(symbols), symbols.size, _write("int64_t[]", counts))
+    lib.ekk_histogram(_read(symbols), symbols.size, _write("int64_t[]", counts))
     return counts
 
 
@@ -69,7 +68,7 @@ def split_gaps(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.
     """Nonzero codes and gap symbols of one chunk (chapter 4.2)."""
     values, gaps = np.empty(codes.size, np.uint8), np.empty(codes.size, np.uint8)
     found = ffi.new("size_t *")
-    used = lib.ekn_split_gaps(
+    used = lib.ekk_split_gaps(
         _read(codes), codes.size, _write("uint8_t[]", values), _write("uint8_t[]", gaps), found
     )
     return values[: found[0]].copy(), gaps[:used].copy()
@@ -78,7 +77,7 @@ def split_gaps(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.
 def split_mask(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Nonzero codes and mask bytes of one chunk (chapter 4.2)."""
     values, masks = np.empty(codes.size, np.uint8), np.empty(-(-codes.size // 8), np.uint8)
-    used = lib.ekn_split_mask(
+    used = lib.ekk_split_mask(
         _read(codes), codes.size, _write("uint8_t[]", values), _write("uint8_t[]", masks)
     )
     return values[:used].copy(), masks
@@ -87,7 +86,7 @@ def split_mask(codes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.
 def survey(codes: NDArray[np.uint8], chunk_elements: int) -> Survey:
     """Count gap symbols and mask bytes of flat codes that are cut into chunks."""
     gaps, masks = np.empty(256, np.int64), np.empty(256, np.int64)
-    lib.ekn_survey(
+    lib.ekk_survey(
         _read(codes),
         codes.size,
         chunk_elements,
@@ -106,7 +105,7 @@ def encode_streams(
     out = np.empty(counts[0] * 12 // 8 + 16, np.uint8)
     coded = []
     for start, count in zip(accumulate(counts, initial=0), counts, strict=False):
-        used = lib.ekn_encode_stream(
+        used = lib.ekk_encode_stream(
             _read(symbols[start : start + count]),
             count,
             ffi.from_buffer("uint16_t[]", codes),
@@ -120,7 +119,7 @@ def encode_streams(
 def encode_rans(symbols: NDArray[np.uint8], frequencies: NDArray[np.uint16]) -> bytes:
     """The rANS stream of a sequence of symbols (chapter 4.6)."""
     out = np.empty(symbols.size * 2 + 16, np.uint8)
-    used = lib.ekn_encode_rans(
+    used = lib.ekk_encode_rans(
         _read(symbols),
         symbols.size,
         ffi.from_buffer("uint16_t[]", np.ascontiguousarray(frequencies)),
@@ -167,13 +166,18 @@ def decode_codes(file: Buffer, index: int) -> NDArray[np.uint8]:
     tensor = ffi.new("ekd_tensor *")
     _check(lib.ekd_find(opened, index, tensor), index)
     out = np.empty(tensor.elements * lib.ekd_stored_bytes(tensor), np.uint8)
-    work = ffi.new("uint64_t[]", _WORK_BYTES // 8)
+    work = _work()
     result = lib.ekd_decode_stored(
-        opened, tensor, work, _WORK_BYTES, _write("uint8_t[]", out), out.size
+        opened, tensor, work, lib.EKD_WORK_FAST, _write("uint8_t[]", out), out.size
     )
     _check(result, index)
     del view
     return out
+
+
+def _work() -> Any:
+    """The decoder's work memory: as much as it can use, aligned for its tables."""
+    return _allocate("uint64_t[]", lib.EKD_WORK_FAST // 8)
 
 
 def _open(file: Buffer) -> tuple[Any, Any]:
@@ -206,11 +210,11 @@ def _shares(pairs: list[tuple[Any, Any]], count: int) -> Sequence[list[tuple[Any
 
 
 def _decode(opened: Any, pairs: list[tuple[Any, Any]]) -> None:
-    work = ffi.new("uint64_t[]", _WORK_BYTES // 8)
+    work = _work()
     for tensor, array in pairs:
         out = ffi.from_buffer("uint8_t[]", array.reshape(-1).view(np.uint8), require_writable=True)
         result = lib.ekd_decode_restored(
-            opened, ffi.addressof(tensor), work, _WORK_BYTES, out, len(out)
+            opened, ffi.addressof(tensor), work, lib.EKD_WORK_FAST, out, len(out)
         )
         _check(result, int(tensor.index))
 

@@ -48,10 +48,13 @@ typedef enum {
     EKD_UNSUPPORTED   /* left out of this build, or not what this tensor holds */
 } ekd_result;
 
-/* Work memory in bytes. The least decodes every file; the larger one also holds tables of several
-   symbols an entry, and room for what a sparse chunk of up to 2^18 elements holds. */
-#define EKD_WORK_SMALL 4096
-#define EKD_WORK_FAST (4096 + 16384 + 2 * 262144 + 64)
+/* Work memory in bytes. The least decodes every file. The larger one also holds tables of several
+   symbols an entry, the weight of each code, and what a sparse chunk of up to 2^18 elements holds.
+   Sizes between the two are used as far as they go. */
+enum {
+    EKD_WORK_SMALL = 4096,
+    EKD_WORK_FAST = 2 * (4096 + 16384) + 1024 + 2 * 262144 + 64
+};
 
 enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK }; /* modes, 3.1 */
 enum {
@@ -99,6 +102,30 @@ typedef struct {
     size_t sizes_at, next_at;
 } ekd_chunk;
 
+/* A Huffman code and its tables in work memory; private. */
+typedef struct {
+    uint16_t *entries;   /* symbol | length << 8 for each value of the next bits; 0: search */
+    uint8_t *symbols;    /* by length, then by symbol; only where entries are too few */
+    uint64_t *fast;      /* up to six symbols, their bits and their number; or null */
+    uint16_t counts[13]; /* codes of each length */
+    uint8_t bits;        /* entries are 2^bits */
+    uint8_t longest;
+    uint8_t last; /* largest symbol that occurs */
+    uint8_t is_single;
+} ekd__code;
+
+/* A tensor that is being decoded: what ekd_begin made of it. Its fields are private. */
+typedef struct {
+    const ekd_file *file;
+    const ekd_tensor *tensor;
+    uint8_t *table;
+    size_t table_bytes;
+    ekd__code values, positions;
+    uint8_t *room; /* for the sequences of a sparse chunk, or null */
+    size_t room_bytes;
+    float *weights; /* of each code before its channel's scale, or null */
+} ekd_decoder;
+
 const char *ekd_result_name(ekd_result result);
 uint32_t ekd_crc32c(const uint8_t *bytes, size_t count);
 
@@ -117,9 +144,14 @@ size_t ekd_restored_bytes(const ekd_tensor *tensor);
 /* Chapter 3.4: the chunks of a tensor in order. Begin with a chunk of zero bytes. */
 ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk);
 
+/* Chapter 4: prepares the tables of a tensor in `work`. The file, the tensor's record and `work`
+   stay where they are while the decoder is used. */
+ekd_result ekd_begin(const ekd_file *file, const ekd_tensor *tensor, void *work, size_t work_bytes,
+                     ekd_decoder *decoder);
+
 /* One chunk's stored elements (codes: one byte each, signed on a grid) into `out`. */
-ekd_result ekd_decode_chunk(const ekd_file *file, const ekd_tensor *tensor, const ekd_chunk *chunk,
-                            void *work, size_t work_bytes, uint8_t *out, size_t out_bytes);
+ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
+                            size_t out_bytes);
 
 /* A whole tensor's stored elements, little-endian. */
 ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
@@ -131,7 +163,10 @@ ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, voi
 ekd_result ekd_decode_f32(const ekd_file *file, const ekd_tensor *tensor, void *work,
                           size_t work_bytes, float *out, size_t out_elements);
 
-/* A whole tensor in its restored type, in the byte order of this machine. */
+/* One chunk's weights, and a whole tensor, in the restored type and in the byte order of this
+   machine; `out` is aligned for that type. */
+ekd_result ekd_restore_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, void *out,
+                             size_t out_bytes);
 ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
                                size_t work_bytes, void *out, size_t out_bytes);
 
@@ -155,7 +190,15 @@ float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel
             return ekd__result;                                                                    \
     } while (0)
 
-enum { EKD__LONGEST = 12, EKD__RANS_LOG2 = 12, EKD__SHA256_BYTES = 32 };
+enum {
+    EKD__LONGEST = 12,
+    EKD__RANS_LOG2 = 12,
+    EKD__SHA256_BYTES = 32,
+    EKD__FAST_BITS = 11, /* looked up at once for several symbols */
+    EKD__FAST_TABLES = 4096 + 16384,
+    EKD__FAST_ELEMENTS = 8192,
+    EKD__FAST_MEAN_BITS = 6
+};
 
 const char *ekd_result_name(ekd_result result) {
     static const char *const names[] = {"ok",      "end",   "truncated",    "checksum",   "version",
@@ -765,16 +808,9 @@ ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_ch
 
 /* Chapter 4.4: codes and their tables in work memory. */
 
-typedef struct {
-    uint16_t *entries;   /* symbol | length << 8 for each value of the next bits; 0: search */
-    uint8_t *symbols;    /* by length, then by symbol; only where entries are too few */
-    uint64_t *fast;      /* up to six symbols, their bits and their number; or null */
-    uint16_t counts[13]; /* codes of each length */
-    unsigned bits;       /* entries are 2^bits */
-    unsigned longest;
-    int is_single;
-    uint8_t last; /* largest symbol that occurs */
-} ekd__code;
+#ifndef EKD_NO_FLOAT
+static void ekd__fill_weights(ekd_decoder *decoder);
+#endif
 
 static unsigned ekd__reversed(unsigned code, unsigned length) {
     unsigned flipped = 0;
@@ -829,14 +865,22 @@ static void ekd__fill_fast(ekd__code *code) {
 }
 #endif
 
-/* The Huffman code stored at `at`, its tables in `work`. `symbols`: how many will be decoded. */
+#ifndef EKD_NO_FAST
+/* Bits that a symbol takes where symbols are as frequent as their lengths say, times 4096. */
+static uint32_t ekd__mean_bits(const ekd__code *code) {
+    uint32_t sum = 0, length;
+    for (length = 1; length <= EKD__LONGEST; length++)
+        sum += length * ((uint32_t)code->counts[length] << (EKD__LONGEST - length));
+    return sum;
+}
+#endif
+
+/* The Huffman code stored at `at`, its tables in `table`. */
 static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor, size_t at,
-                                 void *work, size_t work_bytes, uint32_t symbols, ekd__code *code) {
-    uint8_t levels[256], *bytes = (uint8_t *)work;
+                                 uint8_t *table, size_t table_bytes, ekd__code *code) {
+    uint8_t levels[256];
     ekd__cursor body;
     unsigned i, used = 0;
-    if (work_bytes < EKD_WORK_SMALL)
-        return EKD_SMALL_BUFFER;
     body.data = file->data;
     body.at = at;
     body.end = tensor->next_at;
@@ -854,22 +898,22 @@ static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor,
             code->longest = levels[i];
     }
     code->is_single = used == 1;
-    code->entries = (uint16_t *)work;
+    code->entries = (uint16_t *)(void *)table;
     code->symbols = 0;
     code->fast = 0;
     code->bits = code->longest;
-    if ((size_t)2 << code->bits > work_bytes) { /* 12 bits in the least memory */
+    if ((size_t)2 << code->bits > table_bytes) { /* 12 bits in the least memory */
         code->bits = 10;
-        code->symbols = bytes + 2048;
+        code->symbols = table + 2048;
     }
 #ifndef EKD_NO_FAST
-    /* Longer tables pay where many symbols are decoded and several fit an entry. */
-    if (work_bytes >= 4096 + 16384 && code->longest <= 11 && symbols >= 4096 && !code->is_single) {
-        code->bits = 11;
-        code->fast = (uint64_t *)(void *)(bytes + 4096);
+    /* Entries of several symbols pay where several fit, and where many symbols are decoded. */
+    if (table_bytes >= EKD__FAST_TABLES && code->longest <= EKD__FAST_BITS && !code->is_single &&
+        tensor->elements >= EKD__FAST_ELEMENTS &&
+        ekd__mean_bits(code) <= EKD__FAST_MEAN_BITS * 4096u) {
+        code->bits = EKD__FAST_BITS;
+        code->fast = (uint64_t *)(void *)(table + 4096);
     }
-#else
-    (void)symbols;
 #endif
     ekd__fill_entries(code, levels);
 #ifndef EKD_NO_FAST
@@ -877,6 +921,17 @@ static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor,
         ekd__fill_fast(code);
 #endif
     return EKD_OK;
+}
+
+static ekd_result ekd__load_values(ekd_decoder *decoder) {
+    return ekd__load_code(decoder->file, decoder->tensor, decoder->tensor->values_at,
+                          decoder->table, decoder->table_bytes, &decoder->values);
+}
+
+static ekd_result ekd__load_positions(ekd_decoder *decoder) {
+    return ekd__load_code(decoder->file, decoder->tensor, decoder->tensor->positions_at,
+                          decoder->table + (decoder->room ? EKD__FAST_TABLES : 0),
+                          decoder->table_bytes, &decoder->positions);
 }
 
 /* A code longer than the entries' bits: canonical search from the shortest code up. */
@@ -900,8 +955,8 @@ typedef struct {
     const uint8_t *start, *next, *end;
     uint64_t bits;
     unsigned held; /* bits in `bits` */
-    size_t beyond; /* bits, all 0, that were taken from behind the stream's end */
-    uint32_t left; /* symbols */
+    size_t beyond;      /* bits, all 0, that were taken from behind the stream's end */
+    uint8_t *out, *stop; /* of its symbols */
 } ekd__stream;
 
 static void ekd__seek(ekd__stream *stream, size_t position) {
@@ -932,7 +987,6 @@ static unsigned ekd__symbol(const ekd__code *code, ekd__stream *stream) {
         entry = ekd__search(code, stream->bits);
     stream->bits >>= entry >> 8;
     stream->held -= entry >> 8;
-    stream->left--;
     return entry & 255;
 }
 
@@ -964,44 +1018,69 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
     out[7] = (uint8_t)(value >> 56);
 }
 
-/* Four streams in turns keep the processor busy while each waits for its table. A refill leaves at
-   least 56 bits, five codes of 11 or four of 12. `n` numbers the local variables of a stream. */
+/* Four streams in turns keep the processor busy while each waits for its table. `n` numbers the
+   local variables of a stream: the bits that are loaded, and `place##n`, its next symbol's place
+   in `out` times 256 plus the bits taken since `next##n`. One sum moves both, so that what four
+   streams need most fits into 16 registers. A refill leaves at least 57 bits: five codes of 11,
+   or four of 12. */
 #define EKD__EACH(step) step(0) step(1) step(2) step(3)
 #define EKD__OPEN(n)                                                                               \
-    const uint8_t *next##n = streams[n].next;                                                      \
-    uint8_t *out##n = outs[n], *stop##n = outs[n] + streams[n].left;                               \
-    uint64_t bits##n = streams[n].bits, entry##n;                                                  \
-    unsigned held##n = streams[n].held;
+    const uint8_t *next##n = streams[n].start;                                                     \
+    size_t place##n = (size_t)(streams[n].out - out) << 8;                                         \
+    const size_t stop##n = (size_t)(streams[n].stop - out);                                        \
+    uint64_t bits##n, entry##n;
 #define EKD__REFILL(n)                                                                             \
-    bits##n |= ekd__u64(next##n) << held##n;                                                       \
-    next##n += (63 - held##n) >> 3;                                                                \
-    held##n |= 56;
-#define EKD__ONE(n)                                                                                \
-    entry##n = entries[bits##n & mask];                                                            \
-    *out##n++ = (uint8_t)entry##n;                                                                 \
-    bits##n >>= entry##n >> 8;                                                                     \
-    held##n -= (unsigned)(entry##n >> 8);
+    next##n += (place##n & 255) >> 3;                                                              \
+    bits##n = ekd__u64(next##n) >> (place##n & 7);                                                 \
+    place##n &= ~(size_t)0xF8;
 #define EKD__SIX(n)                                                                                \
-    entry##n = fast[bits##n & mask];                                                               \
-    ekd__store64(out##n, entry##n);                                                                \
-    out##n += entry##n >> 56;                                                                      \
-    bits##n >>= entry##n >> 48 & 63;                                                               \
-    held##n -= (unsigned)(entry##n >> 48 & 63);
-#define EKD__ROOM(n) &&stop##n - out##n >= room &&next##n <= safe
+    entry##n = fast[bits##n & ((1u << EKD__FAST_BITS) - 1)];                                       \
+    ekd__store64(out + (place##n >> 8), entry##n);                                                 \
+    entry##n >>= 48;                                                                               \
+    bits##n >>= entry##n & 63;                                                                     \
+    place##n += (size_t)entry##n;
+#define EKD__ONE(n, i)                                                                             \
+    entry##n = entries[bits##n & mask];                                                            \
+    out[(place##n >> 8) + i] = (uint8_t)entry##n;                                                  \
+    entry##n >>= 8;                                                                                \
+    bits##n >>= entry##n & 63;                                                                     \
+    place##n += (size_t)entry##n;
+#define EKD__FIRST(n) EKD__ONE(n, 0)
+#define EKD__SECOND(n) EKD__ONE(n, 1)
+#define EKD__THIRD(n) EKD__ONE(n, 2)
+#define EKD__FOURTH(n) EKD__ONE(n, 3)
+#define EKD__FIFTH(n) EKD__ONE(n, 4) place##n += 1 << 8;
+#define EKD__ADVANCE(n) place##n += 4 << 8;
+/* Rounds that surely stay inside: each writes at most `room` bytes and moves on by at most 8. */
+#define EKD__ROUNDS(n)                                                                             \
+    count = (stop##n - (place##n >> 8)) / room;                                                    \
+    rounds = count < rounds ? count : rounds;                                                      \
+    count = next##n < safe ? (size_t)(safe - next##n) / 8 : 0;                                     \
+    rounds = count < rounds ? count : rounds;
 #define EKD__CLOSE(n)                                                                              \
-    ekd__seek(&streams[n], (size_t)(next##n - streams[n].start) * 8 - held##n);                    \
-    streams[n].left = (uint32_t)(stop##n - out##n);                                                \
-    outs[n] = out##n;
+    ekd__seek(&streams[n], (size_t)(next##n - streams[n].start) * 8 + (place##n & 255));           \
+    streams[n].out = out + (place##n >> 8);
 
-static void ekd__decode_four(const ekd__code *code, ekd__stream *streams, uint8_t **outs,
-                             const uint8_t *safe) {
-    const uint16_t *entries = code->entries;
+/* safe: the last place in the file at which eight bytes can be loaded. */
+static void ekd__decode_several(const ekd__code *code, ekd__stream *streams, uint8_t *out,
+                                const uint8_t *safe) {
     const uint64_t *fast = code->fast;
-    const uint64_t mask = (1u << code->bits) - 1;
-    const ptrdiff_t room = fast ? 32 : 5; /* five stores of eight bytes, six of them counted */
+    size_t rounds, count, room = 32; /* five stores of eight bytes, six of them counted */
     EKD__EACH(EKD__OPEN)
-    if (fast) {
-        while (1 EKD__EACH(EKD__ROOM)) {
+    for (;;) {
+        rounds = (size_t)-1;
+        EKD__EACH(EKD__ROUNDS)
+        if (rounds == 0 && room == 8)
+            break;
+        if (rounds == 0)
+            room = 8; /* the rest in short rounds */
+        if (room == 8) {
+            for (; rounds; rounds--) {
+                EKD__EACH(EKD__REFILL)
+                EKD__EACH(EKD__SIX)
+            }
+        }
+        for (; rounds; rounds--) {
             EKD__EACH(EKD__REFILL)
             EKD__EACH(EKD__SIX)
             EKD__EACH(EKD__SIX)
@@ -1009,16 +1088,32 @@ static void ekd__decode_four(const ekd__code *code, ekd__stream *streams, uint8_
             EKD__EACH(EKD__SIX)
             EKD__EACH(EKD__SIX)
         }
-    } else {
-        while (1 EKD__EACH(EKD__ROOM)) {
+    }
+    EKD__EACH(EKD__CLOSE)
+}
+
+static void ekd__decode_single(const ekd__code *code, ekd__stream *streams, uint8_t *out,
+                               const uint8_t *safe) {
+    const uint16_t *entries = code->entries;
+    const uint64_t mask = (1u << code->bits) - 1;
+    const size_t room = 5;
+    size_t rounds, count;
+    EKD__EACH(EKD__OPEN)
+    for (;;) {
+        rounds = (size_t)-1;
+        EKD__EACH(EKD__ROUNDS)
+        if (rounds == 0)
+            break;
+        for (; rounds; rounds--) {
             EKD__EACH(EKD__REFILL)
-            EKD__EACH(EKD__ONE)
-            EKD__EACH(EKD__ONE)
-            EKD__EACH(EKD__ONE)
-            EKD__EACH(EKD__ONE)
+            EKD__EACH(EKD__FIRST)
+            EKD__EACH(EKD__SECOND)
+            EKD__EACH(EKD__THIRD)
+            EKD__EACH(EKD__FOURTH)
             if (code->longest <= 11) {
-                EKD__EACH(EKD__ONE)
+                EKD__EACH(EKD__FIFTH)
             }
+            EKD__EACH(EKD__ADVANCE)
         }
     }
     EKD__EACH(EKD__CLOSE)
@@ -1043,7 +1138,7 @@ static void ekd__open_streams(const ekd_file *file, const ekd_tensor *tensor,
     all->untold = (ekd__is_sparse(tensor) ? 2u : 1u) * tensor->streams - 1;
 }
 
-static ekd_result ekd__next_stream(ekd__streams *all, uint32_t symbols, ekd__stream *stream) {
+static ekd_result ekd__next_stream(ekd__streams *all, ekd__stream *stream) {
     uint32_t size = (uint32_t)(all->end - all->data);
     if (all->untold) {
         EKD__TRY(ekd__varint(&all->sizes, &size));
@@ -1053,9 +1148,13 @@ static ekd_result ekd__next_stream(ekd__streams *all, uint32_t symbols, ekd__str
         return EKD_CORRUPT;
     stream->start = all->data;
     stream->end = all->data += size;
-    stream->left = symbols;
     ekd__seek(stream, 0);
-    return symbols > (uint64_t)size * 8 ? EKD_TRUNCATED : EKD_OK;
+    return EKD_OK;
+}
+
+/* A symbol takes a bit at least. */
+static ekd_result ekd__check_symbols(const ekd__stream *stream, uint32_t symbols) {
+    return symbols > (uint64_t)(stream->end - stream->start) * 8 ? EKD_TRUNCATED : EKD_OK;
 }
 
 static uint32_t ekd__segment(uint32_t symbols, uint32_t streams, uint32_t stream) {
@@ -1070,23 +1169,23 @@ static uint32_t ekd__segment(uint32_t symbols, uint32_t streams, uint32_t stream
 static ekd_result ekd__huffman(const ekd_file *file, const ekd__code *code, ekd__streams *all,
                                uint32_t streams, uint32_t symbols, uint8_t *out) {
     ekd__stream four[4];
-    uint8_t *outs[4];
-    uint32_t group = streams < 4 ? streams : 4, i, done;
+    uint32_t group = streams < 4 ? streams : 4, i, done, before = 0, count;
     for (done = 0; done < streams; done += group) {
-        for (i = 0; i < group; i++) {
-            uint32_t count = ekd__segment(symbols, streams, done + i);
-            EKD__TRY(ekd__next_stream(all, count, &four[i]));
-            outs[i] = out;
-            out += count;
+        for (i = 0; i < group; i++, before += count) {
+            count = ekd__segment(symbols, streams, done + i);
+            EKD__TRY(ekd__next_stream(all, &four[i]));
+            EKD__TRY(ekd__check_symbols(&four[i], count));
+            four[i].out = out + before;
+            four[i].stop = four[i].out + count;
         }
 #ifndef EKD_NO_FAST
-        /* An address below the file can't be formed: a file has at least 192 bytes. */
         if (group == 4 && !code->symbols)
-            ekd__decode_four(code, four, outs, file->data + file->bytes - 8);
+            (code->fast ? ekd__decode_several : ekd__decode_single)(
+                code, four, out, file->data + file->bytes - 8);
 #endif
         for (i = 0; i < group; i++) {
-            while (four[i].left)
-                *outs[i]++ = (uint8_t)ekd__symbol(code, &four[i]);
+            while (four[i].out < four[i].stop)
+                *four[i].out++ = (uint8_t)ekd__symbol(code, &four[i]);
             EKD__TRY(ekd__check_end(code, &four[i]));
         }
     }
@@ -1102,6 +1201,15 @@ typedef struct {
     uint32_t place, elements, values; /* values that are left */
     int is_mask;
 } ekd__spread;
+
+static void ekd__open_spread(const ekd_tensor *tensor, const ekd_chunk *chunk, uint8_t *out,
+                             ekd__spread *spread) {
+    spread->out = out;
+    spread->place = 0;
+    spread->elements = chunk->elements;
+    spread->values = chunk->value_count;
+    spread->is_mask = tensor->mode == EKD_MASK;
+}
 
 static ekd_result ekd__spread_symbol(ekd__spread *spread, unsigned symbol) {
     uint8_t *out = spread->out;
@@ -1155,18 +1263,15 @@ typedef struct {
     uint8_t last;
 } ekd__rans;
 
-static ekd_result ekd__load_rans(const ekd_file *file, const ekd_tensor *tensor, size_t at,
-                                 void *work, size_t work_bytes, ekd__rans *rans) {
+static ekd_result ekd__load_rans(const ekd_decoder *decoder, size_t at, ekd__rans *rans) {
     uint8_t levels[256];
     ekd__cursor body;
     unsigned i, slot = 0;
-    if (work_bytes < EKD_WORK_SMALL)
-        return EKD_SMALL_BUFFER;
-    body.data = file->data;
+    body.data = decoder->file->data;
     body.at = at;
-    body.end = tensor->next_at;
-    rans->starts = (uint16_t *)work;
-    rans->slots = work_bytes >= 520 + 4096 ? (uint8_t *)work + 520 : 0;
+    body.end = decoder->tensor->next_at;
+    rans->starts = (uint16_t *)(void *)decoder->table;
+    rans->slots = decoder->table_bytes >= 520 + 4096 ? decoder->table + 520 : 0;
     EKD__TRY(ekd__read_levels(&body, levels));
     EKD__TRY(ekd__read_frequencies(&body, levels, rans->starts + 1));
     rans->starts[0] = 0;
@@ -1182,10 +1287,8 @@ static ekd_result ekd__load_rans(const ekd_file *file, const ekd_tensor *tensor,
 
 static ekd_result ekd__open_rans(ekd__rans *rans, ekd__streams *all, uint32_t symbols) {
     ekd__stream stream;
-    ekd_result result = ekd__next_stream(all, symbols, &stream);
     unsigned i;
-    if (result != EKD_OK && result != EKD_TRUNCATED)
-        return result; /* bits say nothing here */
+    EKD__TRY(ekd__next_stream(all, &stream));
     rans->next = stream.start;
     rans->end = stream.end;
     rans->number = 0;
@@ -1251,27 +1354,23 @@ static ekd_result ekd__rans_values(ekd__rans *rans, ekd__streams *all, uint32_t 
     return ekd__close_rans(rans);
 }
 
-static ekd_result ekd__rans_chunk(const ekd_file *file, const ekd_tensor *tensor,
-                                  const ekd_chunk *chunk, void *work, size_t work_bytes,
+static ekd_result ekd__rans_chunk(const ekd_decoder *decoder, const ekd_chunk *chunk,
                                   uint8_t *out) {
+    const ekd_tensor *tensor = decoder->tensor;
     ekd__streams all;
     ekd__rans rans;
     ekd__spread spread;
     uint32_t left = chunk->position_count;
     unsigned symbol = 0;
-    ekd__open_streams(file, tensor, chunk, &all);
-    EKD__TRY(ekd__load_rans(file, tensor, tensor->values_at, work, work_bytes, &rans));
+    ekd__open_streams(decoder->file, tensor, chunk, &all);
+    EKD__TRY(ekd__load_rans(decoder, tensor->values_at, &rans));
     if (!ekd__is_sparse(tensor))
         return ekd__rans_values(&rans, &all, chunk->elements, out);
     EKD__TRY(ekd__rans_values(&rans, &all, chunk->value_count,
                               out + (chunk->elements - chunk->value_count)));
-    EKD__TRY(ekd__load_rans(file, tensor, tensor->positions_at, work, work_bytes, &rans));
+    EKD__TRY(ekd__load_rans(decoder, tensor->positions_at, &rans));
     EKD__TRY(ekd__open_rans(&rans, &all, left));
-    spread.out = out;
-    spread.place = 0;
-    spread.elements = chunk->elements;
-    spread.values = chunk->value_count;
-    spread.is_mask = tensor->mode == EKD_MASK;
+    ekd__open_spread(tensor, chunk, out, &spread);
     while (left--) {
         EKD__TRY(ekd__rans_symbol(&rans, &symbol));
         EKD__TRY(ekd__spread_symbol(&spread, symbol));
@@ -1282,86 +1381,109 @@ static ekd_result ekd__rans_chunk(const ekd_file *file, const ekd_tensor *tensor
 #endif
 
 #ifndef EKD_NO_FAST
-/* With room in the work memory, positions are decoded in one go, and spread over zeros. */
-static ekd_result ekd__spread_fast(const ekd_tensor *tensor, const ekd_chunk *chunk,
-                                   const uint8_t *values, const uint8_t *positions, uint8_t *out) {
-    const uint8_t *values_end = values + chunk->value_count;
-    uint32_t i, place = 0, elements = chunk->elements;
-    for (i = 0; i < elements; i++)
-        out[i] = 0;
-    if (tensor->mode == EKD_GAP) {
-        for (i = 0; i < chunk->position_count; i++) {
-            place += positions[i];
-            if (positions[i] == 255)
-                continue;
-            if (place >= elements || values == values_end)
-                return EKD_CORRUPT;
-            out[place++] = *values++;
-        }
-        if (i && positions[i - 1] == 255)
-            return EKD_CORRUPT;
-        return values == values_end && place <= elements ? EKD_OK : EKD_CORRUPT;
+/* With room for both sequences, positions are checked as a whole and then spread without tests. */
+
+static ekd_result ekd__check_gaps(const ekd_chunk *chunk, const uint8_t *gaps) {
+    uint32_t count = chunk->position_count, sum = 0, longest = 0, i;
+    for (i = 0; i < count; i++) {
+        sum += gaps[i];
+        longest += gaps[i] == 255;
     }
-    for (i = 0; i < chunk->position_count; i++, place += 8) {
-        unsigned mask = positions[i];
-        for (; mask; mask &= mask - 1) {
-            unsigned low = mask & (0u - mask); /* the lowest bit set, and its number */
-            uint32_t at = place;
-            if (low & 0xAA)
-                at += 1;
-            if (low & 0xCC)
-                at += 2;
-            if (low & 0xF0)
-                at += 4;
-            if (at >= elements || values == values_end)
-                return EKD_CORRUPT;
-            out[at] = *values++;
-        }
+    if (count - longest != chunk->value_count || (count && gaps[count - 1] == 255))
+        return EKD_CORRUPT;
+    return sum <= chunk->elements - chunk->value_count ? EKD_OK : EKD_CORRUPT;
+}
+
+static ekd_result ekd__check_masks(const ekd_chunk *chunk, const uint8_t *masks) {
+    uint32_t count = chunk->position_count, sum = 0, i;
+    for (i = 0; i < count; i++) {
+        unsigned pairs = masks[i] - (masks[i] >> 1 & 0x55u);
+        pairs = (pairs & 0x33) + (pairs >> 2 & 0x33);
+        sum += (pairs + (pairs >> 4)) & 15;
     }
-    return values == values_end ? EKD_OK : EKD_CORRUPT;
+    if (chunk->elements % 8 && masks[count - 1] >> chunk->elements % 8)
+        return EKD_CORRUPT;
+    return sum == chunk->value_count ? EKD_OK : EKD_CORRUPT;
+}
+
+/* Checked positions spread values over a chunk, as codes or as weights. A mask's elements are all
+   written, each with a value or with the zero symbol, so that no branch has to guess the bits; a
+   byte may be read behind the last value, where the work memory goes on. */
+#define EKD__SPREAD(name, type, element_of)                                                        \
+    static void name(const ekd_chunk *chunk, int is_mask, const uint8_t *values,                   \
+                     const uint8_t *positions, const float *weights, type *out) {                  \
+        const type zero = element_of(0);                                                           \
+        uint32_t i, bit, elements = chunk->elements;                                               \
+        if (is_mask) {                                                                             \
+            for (i = 0; i < elements / 8; i++, out += 8) {                                         \
+                for (bit = 0; bit < 8; bit++) {                                                    \
+                    unsigned is_value = positions[i] >> bit & 1u;                                  \
+                    out[bit] = element_of(*values & (0u - is_value));                              \
+                    values += is_value;                                                            \
+                }                                                                                  \
+            }                                                                                      \
+            for (bit = 0; bit < elements % 8; bit++)                                               \
+                out[bit] = positions[i] >> bit & 1 ? element_of(*values++) : zero;                 \
+            return;                                                                                \
+        }                                                                                          \
+        for (i = 0; i < elements; i++)                                                             \
+            out[i] = zero;                                                                         \
+        for (i = 0; i < chunk->position_count; i++) {                                              \
+            out += positions[i];                                                                   \
+            if (positions[i] != 255)                                                               \
+                *out++ = element_of(*values++);                                                    \
+        }                                                                                          \
+        (void)weights;                                                                             \
+    }
+#define EKD__AS_CODE(symbol) ((uint8_t)(symbol))
+#define EKD__AS_WEIGHT(symbol) (weights[symbol])
+EKD__SPREAD(ekd__spread_codes, uint8_t, EKD__AS_CODE)
+#ifndef EKD_NO_FLOAT
+EKD__SPREAD(ekd__spread_weights, float, EKD__AS_WEIGHT)
+#endif
+
+static int ekd__has_room(const ekd_decoder *decoder, const ekd_chunk *chunk) {
+    return decoder->room &&
+           (size_t)chunk->value_count + chunk->position_count < decoder->room_bytes;
+}
+
+/* Values, then positions behind them, into the room. */
+static ekd_result ekd__sparse_sequences(ekd_decoder *decoder, const ekd_chunk *chunk) {
+    const ekd_file *file = decoder->file;
+    const ekd_tensor *tensor = decoder->tensor;
+    uint8_t *positions = decoder->room + chunk->value_count;
+    ekd__streams all;
+    ekd__open_streams(file, tensor, chunk, &all);
+    EKD__TRY(ekd__huffman(file, &decoder->values, &all, tensor->streams, chunk->value_count,
+                          decoder->room));
+    EKD__TRY(ekd__huffman(file, &decoder->positions, &all, tensor->streams, chunk->position_count,
+                          positions));
+    return tensor->mode == EKD_MASK ? ekd__check_masks(chunk, positions)
+                                    : ekd__check_gaps(chunk, positions);
 }
 #endif
 
-static ekd_result ekd__sparse_chunk(const ekd_file *file, const ekd_tensor *tensor,
-                                    const ekd_chunk *chunk, void *work, size_t work_bytes,
-                                    uint8_t *out) {
-    uint8_t *values = out + (chunk->elements - chunk->value_count);
-    uint32_t stream, left;
+/* In the least memory: one table after the other, values at the end of `out`. */
+static ekd_result ekd__sparse_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+    const ekd_file *file = decoder->file;
+    const ekd_tensor *tensor = decoder->tensor;
+    uint32_t i;
     ekd__streams all;
-    ekd__stream one;
-    ekd__code code;
+    ekd__stream stream;
     ekd__spread spread;
-    size_t tables = work_bytes;
-#ifndef EKD_NO_FAST
-    uint8_t *room = (uint8_t *)work + 4096 + 16384;
-    int is_fast = work_bytes >= 4096 + 16384 + (size_t)chunk->value_count + chunk->position_count;
-    if (is_fast)
-        values = room, tables = 4096 + 16384;
-#endif
     ekd__open_streams(file, tensor, chunk, &all);
-    EKD__TRY(
-        ekd__load_code(file, tensor, tensor->values_at, work, tables, chunk->value_count, &code));
-    EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->value_count, values));
-    EKD__TRY(ekd__load_code(file, tensor, tensor->positions_at, work, tables, chunk->position_count,
-                            &code));
-#ifndef EKD_NO_FAST
-    if (is_fast) {
-        EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->position_count,
-                              room + chunk->value_count));
-        return ekd__spread_fast(tensor, chunk, values, room + chunk->value_count, out);
-    }
-#endif
-    spread.out = out;
-    spread.place = 0;
-    spread.elements = chunk->elements;
-    spread.values = chunk->value_count;
-    spread.is_mask = tensor->mode == EKD_MASK;
-    for (stream = 0; stream < tensor->streams; stream++) {
-        left = ekd__segment(chunk->position_count, tensor->streams, stream);
-        EKD__TRY(ekd__next_stream(&all, left, &one));
-        while (one.left)
-            EKD__TRY(ekd__spread_symbol(&spread, ekd__symbol(&code, &one)));
-        EKD__TRY(ekd__check_end(&code, &one));
+    EKD__TRY(ekd__load_values(decoder));
+    EKD__TRY(ekd__huffman(file, &decoder->values, &all, tensor->streams, chunk->value_count,
+                          out + (chunk->elements - chunk->value_count)));
+    EKD__TRY(ekd__load_positions(decoder));
+    ekd__open_spread(tensor, chunk, out, &spread);
+    for (i = 0; i < tensor->streams; i++) {
+        uint32_t left = ekd__segment(chunk->position_count, tensor->streams, i);
+        EKD__TRY(ekd__next_stream(&all, &stream));
+        EKD__TRY(ekd__check_symbols(&stream, left));
+        for (; left; left--)
+            EKD__TRY(ekd__spread_symbol(&spread, ekd__symbol(&decoder->positions, &stream)));
+        EKD__TRY(ekd__check_end(&decoder->positions, &stream));
     }
     return ekd__spread_end(&spread);
 }
@@ -1370,60 +1492,117 @@ static ekd_result ekd__sparse_chunk(const ekd_file *file, const ekd_tensor *tens
 static ekd_result ekd__check_codes(const ekd_tensor *tensor, const uint8_t *codes, size_t count) {
     size_t i;
     unsigned largest = 0;
-    if (!tensor->has_codebook || tensor->codebook_count == 256)
-        return EKD_OK;
     for (i = 0; i < count; i++)
         largest = codes[i] > largest ? codes[i] : largest;
     return largest < tensor->codebook_count ? EKD_OK : EKD_CORRUPT;
 }
 
-ekd_result ekd_decode_chunk(const ekd_file *file, const ekd_tensor *tensor, const ekd_chunk *chunk,
-                            void *work, size_t work_bytes, uint8_t *out, size_t out_bytes) {
-    size_t bytes = chunk->elements * ekd_stored_bytes(tensor), i;
-    const uint8_t *data = file->data + chunk->data_at;
-    ekd__streams all;
-    ekd__code code;
-    if (out_bytes < bytes)
+/* Whether codes have to be looked at: not where their table has none above the codebook's. */
+static int ekd__may_exceed(const ekd_decoder *decoder) {
+    const ekd_tensor *tensor = decoder->tensor;
+    int is_huffman = ekd__is_coded(tensor) && !tensor->coder;
+    return tensor->has_codebook && !(is_huffman && decoder->values.last < tensor->codebook_count);
+}
+
+ekd_result ekd_begin(const ekd_file *file, const ekd_tensor *tensor, void *work, size_t work_bytes,
+                     ekd_decoder *decoder) {
+    if (work_bytes < EKD_WORK_SMALL)
         return EKD_SMALL_BUFFER;
-    EKD__TRY(ekd__check_crc(data, chunk->bytes, chunk->crc32c));
-    if (tensor->mode == EKD_RAW) {
-        for (i = 0; i < bytes; i++)
-            out[i] = data[i];
-    } else if (tensor->coder) {
+    decoder->file = file;
+    decoder->tensor = tensor;
+    decoder->weights = 0;
+    decoder->room = 0;
+    decoder->table = (uint8_t *)work;
+    decoder->table_bytes = work_bytes;
+#ifndef EKD_NO_FLOAT
+    if (work_bytes >= EKD_WORK_SMALL + 1024 && tensor->stored == EKD_TYPE_CODE) {
+        decoder->weights = (float *)work;
+        decoder->table += 1024;
+        decoder->table_bytes -= 1024;
+        ekd__fill_weights(decoder);
+    }
+#endif
+#ifndef EKD_NO_FAST
+    if (decoder->table_bytes > 2 * EKD__FAST_TABLES) {
+        decoder->room = decoder->table + 2 * EKD__FAST_TABLES;
+        decoder->room_bytes = decoder->table_bytes - 2 * EKD__FAST_TABLES;
+        decoder->table_bytes = EKD__FAST_TABLES;
+    }
+#endif
+    if (!ekd__is_coded(tensor) || tensor->coder)
+        return EKD_OK;
+    if (ekd__is_sparse(tensor) && !decoder->room)
+        return EKD_OK; /* its tables take turns */
+    EKD__TRY(ekd__load_values(decoder));
+    return ekd__is_sparse(tensor) ? ekd__load_positions(decoder) : EKD_OK;
+}
+
+static ekd_result ekd__coded_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+    const ekd_tensor *tensor = decoder->tensor;
+    ekd__streams all;
+    if (tensor->coder) {
 #ifdef EKD_NO_RANS
         return EKD_UNSUPPORTED;
 #else
-        EKD__TRY(ekd__rans_chunk(file, tensor, chunk, work, work_bytes, out));
+        return ekd__rans_chunk(decoder, chunk, out);
 #endif
-    } else if (ekd__is_sparse(tensor)) {
-        EKD__TRY(ekd__sparse_chunk(file, tensor, chunk, work, work_bytes, out));
-    } else {
-        ekd__open_streams(file, tensor, chunk, &all);
-        EKD__TRY(ekd__load_code(file, tensor, tensor->values_at, work, work_bytes, chunk->elements,
-                                &code));
-        EKD__TRY(ekd__huffman(file, &code, &all, tensor->streams, chunk->elements, out));
     }
-    return tensor->stored == EKD_TYPE_CODE ? ekd__check_codes(tensor, out, bytes) : EKD_OK;
+    if (!ekd__is_sparse(tensor)) {
+        ekd__open_streams(decoder->file, tensor, chunk, &all);
+        return ekd__huffman(decoder->file, &decoder->values, &all, tensor->streams, chunk->elements,
+                            out);
+    }
+#ifndef EKD_NO_FAST
+    if (ekd__has_room(decoder, chunk)) {
+        EKD__TRY(ekd__sparse_sequences(decoder, chunk));
+        ekd__spread_codes(chunk, tensor->mode == EKD_MASK, decoder->room,
+                          decoder->room + chunk->value_count, 0, out);
+        return EKD_OK;
+    }
+#endif
+    return ekd__sparse_chunk(decoder, chunk, out);
+}
+
+ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
+                            size_t out_bytes) {
+    const uint8_t *data = decoder->file->data + chunk->data_at;
+    size_t bytes = chunk->elements * ekd_stored_bytes(decoder->tensor), i;
+    if (out_bytes < bytes)
+        return EKD_SMALL_BUFFER;
+    EKD__TRY(ekd__check_crc(data, chunk->bytes, chunk->crc32c));
+    if (ekd__is_coded(decoder->tensor)) {
+        EKD__TRY(ekd__coded_chunk(decoder, chunk, out));
+    } else {
+        for (i = 0; i < bytes; i++)
+            out[i] = data[i];
+    }
+    return ekd__may_exceed(decoder) ? ekd__check_codes(decoder->tensor, out, bytes) : EKD_OK;
+}
+
+/* A constant tensor's elements. */
+static ekd_result ekd__repeat(const ekd_decoder *decoder, uint8_t *out, size_t bytes) {
+    size_t width = ekd_stored_bytes(decoder->tensor), i;
+    for (i = 0; i < bytes; i++)
+        out[i] = decoder->file->data[decoder->tensor->constant_at + i % width];
+    return ekd__may_exceed(decoder) ? ekd__check_codes(decoder->tensor, out, 1) : EKD_OK;
 }
 
 ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
                              size_t work_bytes, uint8_t *out, size_t out_bytes) {
-    size_t width = ekd_stored_bytes(tensor), bytes, i;
+    size_t width = ekd_stored_bytes(tensor), bytes;
+    ekd_decoder decoder;
     ekd_chunk chunk;
     ekd_result result;
     if (tensor->elements > out_bytes / width)
         return EKD_SMALL_BUFFER;
     bytes = tensor->elements * width;
-    if (tensor->mode == EKD_CONSTANT) {
-        for (i = 0; i < bytes; i++)
-            out[i] = file->data[tensor->constant_at + i % width];
-        return tensor->stored == EKD_TYPE_CODE ? ekd__check_codes(tensor, out, 1) : EKD_OK;
-    }
+    EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
+    if (tensor->mode == EKD_CONSTANT)
+        return ekd__repeat(&decoder, out, bytes);
     chunk.elements = 0;
-    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK) {
-        size_t at = chunk.first * width;
-        EKD__TRY(ekd_decode_chunk(file, tensor, &chunk, work, work_bytes, out + at, bytes - at));
-    }
+    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK)
+        EKD__TRY(ekd_decode_chunk(&decoder, &chunk, out + chunk.first * width,
+                                  bytes - chunk.first * width));
     return result == EKD_END ? EKD_OK : result;
 }
 
@@ -1490,35 +1669,72 @@ static float ekd__read_float(const uint8_t *p, int is_half) {
     return value.number;
 }
 
-float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel) {
-    const uint8_t *p = file->data + tensor->scales_at;
-    size_t width = tensor->half_scales ? 2 : 4;
-    ekd__cursor body;
-    uint32_t i, skipped;
-    uint64_t exception = 0;
-    if (tensor->scale_kind == 0)
-        return 1.0f;
-    if (tensor->scale_kind == 2)
-        p += channel * width;
-    if (tensor->scale_kind == 3) {
-        /* Behind the common scale: a varint count, then a varint and a scale each. */
-        body.data = file->data;
-        body.at = tensor->scales_at + width;
-        body.end = tensor->next_at;
-        if (ekd__varint(&body, &skipped) != EKD_OK)
-            return 0.0f;
-        for (i = 0; i < tensor->exceptions; i++) {
-            if (ekd__varint(&body, &skipped) != EKD_OK)
-                return 0.0f;
-            exception += skipped;
-            if (exception > channel)
-                break;
-            if (exception++ == channel)
-                return ekd__read_float(body.data + body.at, tensor->half_scales);
-            body.at += width;
-        }
+/* The scales of a tensor's channels in order, again from the first behind the last. */
+typedef struct {
+    const ekd_tensor *tensor;
+    ekd__cursor body; /* at the next channel's scale, or at the next exception's */
+    float common;
+    uint32_t channel, exceptions; /* next channel, exceptions that are left */
+    uint32_t skipped;             /* channels before the next exception */
+} ekd__scales;
+
+/* The fields were checked when the record was read. */
+static void ekd__next_exception(ekd__scales *scales) {
+    scales->skipped = 0xFFFFFFFFu;
+    if (scales->exceptions && ekd__varint(&scales->body, &scales->skipped) == EKD_OK)
+        scales->exceptions--;
+}
+
+static void ekd__rewind_scales(ekd__scales *scales) {
+    const ekd_tensor *tensor = scales->tensor;
+    uint32_t count;
+    scales->channel = scales->skipped = scales->exceptions = 0;
+    scales->body.at = tensor->scales_at;
+    if (tensor->scale_kind == 3) { /* behind the common scale: a count, then a varint and a scale */
+        scales->body.at += tensor->half_scales ? 2 : 4;
+        scales->exceptions = tensor->exceptions;
+        (void)ekd__varint(&scales->body, &count);
+        ekd__next_exception(scales);
     }
-    return ekd__read_float(p, tensor->half_scales);
+}
+
+static float ekd__next_scale(ekd__scales *scales) {
+    const ekd_tensor *tensor = scales->tensor;
+    float scale = scales->common;
+    if (tensor->scale_kind < 2)
+        return scale;
+    if (scales->channel++ == tensor->dims[tensor->axis]) {
+        ekd__rewind_scales(scales);
+        scales->channel = 1;
+    }
+    if (tensor->scale_kind == 3 && scales->skipped--)
+        return scale;
+    scale = ekd__read_float(scales->body.data + scales->body.at, tensor->half_scales);
+    scales->body.at += tensor->half_scales ? 2 : 4;
+    if (tensor->scale_kind == 3)
+        ekd__next_exception(scales);
+    return scale;
+}
+
+static float ekd__seek_scale(ekd__scales *scales, const ekd_file *file, const ekd_tensor *tensor,
+                             uint32_t channel) {
+    float scale;
+    scales->tensor = tensor;
+    scales->body.data = file->data;
+    scales->body.end = tensor->next_at;
+    scales->common = 1.0f;
+    if (tensor->scale_kind)
+        scales->common = ekd__read_float(file->data + tensor->scales_at, tensor->half_scales);
+    ekd__rewind_scales(scales);
+    do
+        scale = ekd__next_scale(scales);
+    while (tensor->scale_kind >= 2 && scales->channel <= channel);
+    return scale;
+}
+
+float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel) {
+    ekd__scales scales;
+    return ekd__seek_scale(&scales, file, tensor, channel);
 }
 
 /* Elements of one scale that follow each other: dims behind the axis. */
@@ -1531,41 +1747,30 @@ static uint32_t ekd__run(const ekd_tensor *tensor) {
     return run;
 }
 
-static uint32_t ekd__channel(const ekd_tensor *tensor, uint32_t element, uint32_t run) {
-    return tensor->scale_kind < 2 ? 0 : element / run % tensor->dims[tensor->axis];
+/* What a code stands for, before its channel's scale. */
+static float ekd__weight(const ekd_decoder *decoder, unsigned code) {
+    const ekd_tensor *tensor = decoder->tensor;
+    const uint8_t *data = decoder->file->data;
+    size_t width = tensor->half_codebook ? 2 : 4;
+    float weight;
+    if (decoder->weights)
+        return decoder->weights[code];
+    weight = (float)(code < 128 ? (int)code : (int)code - 256);
+    if (tensor->has_codebook)
+        weight = ekd__read_float(data + tensor->codebook_at + code * width, tensor->half_codebook);
+    if (tensor->scale_kind == 1)
+        weight *= ekd__read_float(data + tensor->scales_at, tensor->half_scales);
+    return weight;
 }
 
-/* The value of each code before its scale. */
-static void ekd__code_values(const ekd_file *file, const ekd_tensor *tensor, float values[256]) {
-    uint32_t i, width = tensor->half_codebook ? 2 : 4;
-    for (i = 0; i < 256; i++) {
-        if (!tensor->has_codebook)
-            values[i] = (float)(i < 128 ? (int)i : (int)i - 256);
-        else if (i < tensor->codebook_count)
-            values[i] = ekd__read_float(file->data + tensor->codebook_at + (size_t)i * width,
-                                        tensor->half_codebook);
-        else
-            values[i] = 0.0f;
-    }
-}
-
-#define EKD__BLOCK 64u
-
-/* The weights of up to 64 codes that share a scale. */
-static void ekd__block_values(const ekd_tensor *tensor, const float *values, float scale,
-                              const uint8_t *codes, uint32_t count, float *out) {
-    uint32_t i;
-    if (tensor->has_codebook) {
-        if (tensor->scale_kind)
-            for (i = 0; i < count; i++)
-                out[i] = values[codes[i]] * scale;
-        else
-            for (i = 0; i < count; i++)
-                out[i] = values[codes[i]];
-    } else {
-        for (i = 0; i < count; i++)
-            out[i] = (float)(int8_t)codes[i] * scale;
-    }
+static void ekd__fill_weights(ekd_decoder *decoder) {
+    const ekd_tensor *tensor = decoder->tensor;
+    uint32_t i, count = tensor->has_codebook ? tensor->codebook_count : 256;
+    float *weights = decoder->weights;
+    decoder->weights = 0;
+    for (i = 0; i < 256; i++)
+        weights[i] = i < count ? ekd__weight(decoder, i) : 0.0f;
+    decoder->weights = weights;
 }
 
 /* One element in its restored type and this machine's byte order. */
@@ -1589,34 +1794,55 @@ static void ekd__put(uint8_t *out, unsigned type, float number) {
         out[i] = value.bytes[i];
 }
 
+/* The weights of codes that share a scale. Four are read before four are written, which a compiler
+   may not do by itself: for all it knows, a weight overwrites the next code. */
+static void ekd__look_up(const float *weights, float scale, const uint8_t *codes, uint32_t count,
+                         float *out) {
+    float first, second, third, fourth;
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        first = weights[codes[i]] * scale;
+        second = weights[codes[i + 1]] * scale;
+        third = weights[codes[i + 2]] * scale;
+        fourth = weights[codes[i + 3]] * scale;
+        out[i] = first;
+        out[i + 1] = second;
+        out[i + 2] = third;
+        out[i + 3] = fourth;
+    }
+    for (; i < count; i++)
+        out[i] = weights[codes[i]] * scale;
+}
+
 /* Codes at the end of `out` become weights, forwards and in place: a weight is at least as wide as
    its code, so what is written never passes what is still to be read. */
-static void ekd__spread_weights(const ekd_file *file, const ekd_tensor *tensor, const float *values,
-                                uint32_t first, uint32_t elements, uint8_t *out) {
+static void ekd__restore_codes(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+    const ekd_tensor *tensor = decoder->tensor;
+    const float *weights = decoder->weights;
+    const int is_fast = weights && tensor->restored == EKD_TYPE_F32;
+    const int has_channels = tensor->scale_kind >= 2;
+    const uint32_t run = ekd__run(tensor);
     size_t width = ekd_restored_bytes(tensor);
-    const uint8_t *codes = out + elements * (width - 1);
-    uint32_t run = ekd__run(tensor), done, count, i, left = run - first % run;
-    uint8_t block[EKD__BLOCK];
-    float weights[EKD__BLOCK];
-    float scale = ekd_scale(file, tensor, ekd__channel(tensor, first, run));
-    for (done = 0; done < elements; done += count, left -= count) {
+    const uint8_t *codes = out + chunk->elements * (width - 1);
+    uint32_t done, count, i, left = run - chunk->first % run;
+    ekd__scales scales;
+    float scale = 1.0f;
+    if (has_channels)
+        scale = ekd__seek_scale(&scales, decoder->file, tensor,
+                                chunk->first / run % tensor->dims[tensor->axis]);
+    for (done = 0; done < chunk->elements; done += count, left -= count) {
         if (!left) {
             left = run;
-            scale = ekd_scale(file, tensor, ekd__channel(tensor, first + done, run));
+            scale = ekd__next_scale(&scales);
         }
-        count = elements - done < EKD__BLOCK ? elements - done : EKD__BLOCK;
-        if (count > left)
-            count = left;
-        for (i = 0; i < count; i++)
-            block[i] = codes[done + i];
-        ekd__block_values(tensor, values, scale, block, count, weights);
-        if (tensor->restored == EKD_TYPE_F32) {
-            float *floats = (float *)(void *)(out + done * width);
-            for (i = 0; i < count; i++)
-                floats[i] = weights[i];
+        count = chunk->elements - done < left ? chunk->elements - done : left;
+        if (is_fast) {
+            ekd__look_up(weights, scale, codes + done, count,
+                         (float *)(void *)(out + (size_t)done * width));
         } else {
             for (i = 0; i < count; i++)
-                ekd__put(out + (done + i) * width, tensor->restored, weights[i]);
+                ekd__put(out + ((size_t)done + i) * width, tensor->restored,
+                         ekd__weight(decoder, codes[done + i]) * scale);
         }
     }
 }
@@ -1641,49 +1867,72 @@ static void ekd__native_order(uint8_t *out, size_t width, uint32_t elements) {
     }
 }
 
-/* Stored elements at the end of `out`, `first` of them in the tensor's chunk, become restored. */
-static void ekd__restore(const ekd_file *file, const ekd_tensor *tensor, const float *values,
-                         uint32_t first, uint32_t elements, uint8_t *out) {
+/* Stored elements at the end of `out` become restored ones that fill it. */
+static void ekd__restore(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+    const ekd_tensor *tensor = decoder->tensor;
     size_t stored = ekd_stored_bytes(tensor), restored = ekd_restored_bytes(tensor);
     uint32_t i;
     if (tensor->stored == EKD_TYPE_CODE) {
         if (tensor->scale_kind || tensor->has_codebook)
-            ekd__spread_weights(file, tensor, values, first, elements, out);
+            ekd__restore_codes(decoder, chunk, out);
     } else if (tensor->stored == tensor->restored) {
-        ekd__native_order(out, restored, elements);
+        ekd__native_order(out, restored, chunk->elements);
     } else { /* f16 to f32 */
-        const uint8_t *halves = out + elements * (restored - stored);
-        for (i = 0; i < elements; i++)
+        const uint8_t *halves = out + chunk->elements * (restored - stored);
+        for (i = 0; i < chunk->elements; i++)
             ekd__put(out + i * restored, EKD_TYPE_F32,
                      ekd__half_to_float(ekd__u16(halves + i * stored)));
     }
 }
 
-ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
-                               size_t work_bytes, void *out, size_t out_bytes) {
-    size_t stored = ekd_stored_bytes(tensor), restored = ekd_restored_bytes(tensor);
-    uint8_t *bytes = (uint8_t *)out;
-    float values[256];
-    ekd_chunk chunk;
-    ekd_result result;
-    if (tensor->elements > out_bytes / restored)
+ekd_result ekd_restore_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, void *out,
+                             size_t out_bytes) {
+    const ekd_tensor *tensor = decoder->tensor;
+    size_t stored = chunk->elements * ekd_stored_bytes(tensor);
+    size_t restored = chunk->elements * ekd_restored_bytes(tensor);
+    if (out_bytes < restored)
         return EKD_SMALL_BUFFER;
-    ekd__code_values(file, tensor, values);
-    if (tensor->mode == EKD_CONSTANT) {
-        size_t all = tensor->elements * stored;
-        EKD__TRY(ekd_decode_stored(file, tensor, work, work_bytes,
-                                   bytes + (tensor->elements * restored - all), all));
-        ekd__restore(file, tensor, values, 0, tensor->elements, bytes);
+#ifndef EKD_NO_FAST
+    /* Sparse weights that share a scale are spread as such, without codes in between. */
+    if (ekd__is_sparse(tensor) && !tensor->coder && ekd__has_room(decoder, chunk) &&
+        decoder->weights && tensor->restored == EKD_TYPE_F32 && tensor->scale_kind < 2 &&
+        !ekd__may_exceed(decoder)) {
+        const uint8_t *data = decoder->file->data + chunk->data_at;
+        EKD__TRY(ekd__check_crc(data, chunk->bytes, chunk->crc32c));
+        EKD__TRY(ekd__sparse_sequences(decoder, chunk));
+        ekd__spread_weights(chunk, tensor->mode == EKD_MASK, decoder->room,
+                            decoder->room + chunk->value_count, decoder->weights, (float *)out);
         return EKD_OK;
     }
+#endif
+    EKD__TRY(ekd_decode_chunk(decoder, chunk, (uint8_t *)out + (restored - stored), stored));
+    ekd__restore(decoder, chunk, (uint8_t *)out);
+    return EKD_OK;
+}
+
+ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                               size_t work_bytes, void *out, size_t out_bytes) {
+    size_t width = ekd_restored_bytes(tensor), bytes;
+    uint8_t *begin = (uint8_t *)out;
+    ekd_decoder decoder;
+    ekd_chunk chunk;
+    ekd_result result;
+    if (tensor->elements > out_bytes / width)
+        return EKD_SMALL_BUFFER;
+    bytes = tensor->elements * width;
+    EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
     chunk.elements = 0;
-    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK) {
-        uint8_t *begin = bytes + chunk.first * restored;
-        size_t count = chunk.elements * stored;
-        EKD__TRY(ekd_decode_chunk(file, tensor, &chunk, work, work_bytes,
-                                  begin + (chunk.elements * restored - count), count));
-        ekd__restore(file, tensor, values, chunk.first, chunk.elements, begin);
+    if (tensor->mode == EKD_CONSTANT) {
+        size_t stored = tensor->elements * ekd_stored_bytes(tensor);
+        EKD__TRY(ekd__repeat(&decoder, begin + (bytes - stored), stored));
+        chunk.first = 0;
+        chunk.elements = tensor->elements;
+        ekd__restore(&decoder, &chunk, begin);
+        return EKD_OK;
     }
+    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK)
+        EKD__TRY(ekd_restore_chunk(&decoder, &chunk, begin + chunk.first * width,
+                                   bytes - chunk.first * width));
     return result == EKD_END ? EKD_OK : result;
 }
 

@@ -12,10 +12,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const uint8_t streams[] = {1, 4, 8};
-    static const size_t works[] = {EKD_WORK_SMALL, 8192, 24576, EKD_WORK_FAST};
+    static const size_t works[] = {EKD_WORK_SMALL, 5120, 45056, EKD_WORK_FAST};
     ekd_file file = {0};
     ekd_tensor tensor = {0};
     ekd_chunk chunk = {0};
+    ekd_decoder decoder;
     size_t record;
     uint8_t *out;
     void *work;
@@ -53,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     work = malloc(works[data[0] >> 6]);
     if (!out || !work)
         abort();
-    (void)ekd_decode_chunk(&file, &tensor, &chunk, work, works[data[0] >> 6], out, chunk.elements);
+    if (ekd_begin(&file, &tensor, work, works[data[0] >> 6], &decoder) == EKD_OK)
+        (void)ekd_decode_chunk(&decoder, &chunk, out, chunk.elements);
     free(out);
     free(work);
     return 0;
