@@ -12,6 +12,8 @@ from rich.text import Text
 from edgekit.bench.results import BenchReport, Case
 
 MISSING = "not available"
+_WHOLE = 1000
+"""Items a second from which on fractions are left out."""
 
 
 def render_table(report: BenchReport) -> RenderableType:
@@ -19,13 +21,13 @@ def render_table(report: BenchReport) -> RenderableType:
     parts: list[RenderableType] = []
     if any(case.cold for case in report.cases):
         parts += [_starts(report), Text()]
-    parts += [_runs(report), Text(), _machine(report)]
+    parts += [_runs(report), Text(), _spread(report), Text(), _machine(report)]
     parts += [Text(f"warning: {warning}") for warning in report.warnings]
     return Group(*parts)
 
 
 def milliseconds(seconds: float | None) -> str:
-    """A time with three significant digits, in milliseconds."""
+    """A time in milliseconds: to the microsecond below 10 ms, to a tenth above; "-" for None."""
     if seconds is None:
         return "-"
     value = 1000 * seconds
@@ -40,7 +42,7 @@ def _name(case: Case, report: BenchReport) -> str:
 def _starts(report: BenchReport) -> Table:
     table = Table(box=None, pad_edge=False, title="cold start, ms", title_justify="left")
     table.add_column("model", overflow="fold")
-    for heading in ("file bytes", "decode", "session", "load", "first run", "memory"):
+    for heading in ("bytes", "decode", "session", "load", "first run", "memory"):
         table.add_column(heading, justify="right")
     for case in report.cases:
         if not case.cold:
@@ -62,16 +64,32 @@ def _starts(report: BenchReport) -> Table:
 def _runs(report: BenchReport) -> Table:
     table = Table(box=None, pad_edge=False, title="warm runs, ms", title_justify="left")
     table.add_column("model", overflow="fold")
-    for heading in ("runs", "p50", "p90", "p95", "p99", "min", "max", "mean", "std", "items/s"):
+    for heading in ("runs", "p50", "p90", "p95", "p99", "items/s"):
         table.add_column(heading, justify="right")
     for case in report.cases:
         warm = case.warm
-        times = (warm.p50_s, warm.p90_s, warm.p95_s, warm.p99_s, warm.min_s, warm.max_s)
         table.add_row(
             _name(case, report),
             str(warm.count),
-            *(milliseconds(value) for value in (*times, warm.mean_s, warm.std_s)),
-            f"{case.throughput:.0f}",
+            *map(milliseconds, (warm.p50_s, warm.p90_s, warm.p95_s, warm.p99_s)),
+            f"{case.throughput:.4g}" if case.throughput < _WHOLE else f"{case.throughput:.0f}",
+        )
+    return table
+
+
+def _spread(report: BenchReport) -> Table:
+    """What else the warm runs say: a table of its own, so that both fit 80 columns."""
+    table = Table(box=None, pad_edge=False, title="their spread, ms", title_justify="left")
+    table.add_column("model", overflow="fold")
+    for heading in ("min", "max", "mean", "std", "median, 95 %"):
+        table.add_column(heading, justify="right")
+    for case in report.cases:
+        warm = case.warm
+        interval = f"{milliseconds(warm.median.low)} - {milliseconds(warm.median.high)}"
+        table.add_row(
+            _name(case, report),
+            *map(milliseconds, (warm.min_s, warm.max_s, warm.mean_s, warm.std_s)),
+            "too few runs" if warm.median.level is None else interval,
         )
     return table
 
@@ -94,6 +112,8 @@ def _machine(report: BenchReport) -> Table:
     table.add_row(
         "cores", f"{_or_missing(host.cpu.usable)} usable of {_or_missing(host.cpu.cores)}"
     )
+    flags = host.cpu.flags
+    table.add_row("features", MISSING if flags is None else ", ".join(flags) or "none of interest")
     table.add_row("board", _or_missing(host.board))
     governors = sorted({clock.governor for clock in state.clocks if clock.governor})
     table.add_row("governor", ", ".join(governors) or MISSING)
@@ -105,9 +125,12 @@ def _machine(report: BenchReport) -> Table:
     if state.throttle and state.throttle.now:
         throttle = ", ".join(state.throttle.now)
     table.add_row("throttling", throttle)
-    table.add_row("load", _or_missing(state.load))
+    # The load after the runs counts the runs themselves.
+    table.add_row("load before", _or_missing(report.before.load))
     table.add_row("system", f"{_or_missing(host.system)}, kernel {_or_missing(host.kernel)}")
-    table.add_row("container", host.container or "none found")
+    table.add_row(
+        "container", "none found" if host.container == "" else _or_missing(host.container)
+    )
     versions = (f"{name} {version or MISSING}" for name, version in host.versions.items())
     table.add_row("versions", ", ".join(versions))
     return table
