@@ -53,6 +53,21 @@ def compress(
     coder: Annotated[
         Coder, typer.Option(help="huffman decodes fastest, rans makes the smallest file.")
     ] = Coder.HUFFMAN,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="Unlabelled inputs: an .npz file, fashion-mnist, its folder, or noise."),
+    ] = None,
+    bits_per_weight: Annotated[
+        float | None,
+        typer.Option(help="Spend this many bits a weight, where they matter most."),
+    ] = None,
+    target_size: Annotated[
+        str | None, typer.Option(help="Largest finished file, such as 1.5MB (10^6 bytes).")
+    ] = None,
+    max_kl: Annotated[
+        float | None,
+        typer.Option(help="Largest divergence of the outputs in nats, on held-back inputs."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the table, write no file.")
     ] = False,
@@ -63,6 +78,7 @@ def compress(
         raise UsageError("say where to write with -o model.ekp, or try with --dry-run")
 
     from edgekit.compress import pipeline
+    from edgekit.compress.goal import Goal, parse_size
     from edgekit.report.compression import render_table
 
     report = pipeline.compress(
@@ -73,6 +89,12 @@ def compress(
         sparsity=sparsity,
         scope=scope.value,
         coder=coder.value,
+        calibration=calibration,
+        goal=Goal(
+            bits_per_weight=bits_per_weight,
+            target_bytes=None if target_size is None else parse_size(target_size),
+            max_divergence=max_kl,
+        ),
         dry_run=dry_run,
     )
     show(report, render_table, form)

@@ -21,10 +21,11 @@ from edgekit.compress import allocate
 from edgekit.compress.calibrate import LayerStatistics, Probe, layer_statistics
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback
+from edgekit.compress.plan import is_coded
 from edgekit.compress.prune import global_counts, smallest
 from edgekit.compress.quantize import code_limit
 from edgekit.compress.sensitivity import curvatures, divergence
-from edgekit.errors import DataError
+from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.tensors import CodedTensor
@@ -34,6 +35,7 @@ DAMPINGS = (0.1, 1.0)
 
 _SENSITIVITY_INPUTS = 32
 _SEED = 0
+_SIZE_ROUNDS = 6
 
 Codes = dict[str, NDArray[np.int8]]
 Steps = dict[str, NDArray[np.float32]]
@@ -65,9 +67,17 @@ class Calibration:
         self._probe = Probe(graph, inputs)
         inputs = self._probe.inputs
         self._held_back = inputs[::5]
-        self._layers = tuple(
-            layer for layer in find_layers(graph) if _is_float32(graph, layer.weight)
-        )
+        followed = {
+            weight.name
+            for weight in graph.weights
+            if weight.dtype == "float32" and is_coded(weight)
+        }
+        self._layers = tuple(layer for layer in find_layers(graph) if layer.weight in followed)
+        if not self._layers:
+            raise DataError(
+                "no convolution or matrix product of this model can be followed by calibration; "
+                "compress it with --bits alone"
+            )
         self._numbers = {
             weight.name: weight.float32() for weight in graph.weights if weight.dtype == "float32"
         }
@@ -104,22 +114,28 @@ class Calibration:
         """All codes together take this many bits of entropy a weight, where they hurt least."""
         return self._best_damping(self._steps(bits_per_weight * self.weight_count))
 
-    def at_size(
-        self, target_bytes: int, pack: Callable[[Calibrated], int], first_guess: float
-    ) -> Calibrated:
-        """The best file of at most `target_bytes`; `pack` gives a finished file's bytes.
+    def at_size(self, target_bytes: int, packed_bytes: Callable[[Calibrated], int]) -> Calibrated:
+        """The finest grids whose finished file has at most `target_bytes`.
 
-        first_guess: bits of entropy to begin with. Raises PlanError where no grid is coarse enough.
+        packed_bytes: the size of the finished file. Raises PlanError where no grid is coarse
+        enough.
         """
-        target = first_guess
-        for _ in range(4):
-            found = self._best_damping(self._steps(target))
-            size = pack(found)
-            if 0.995 * target_bytes <= size <= target_bytes:
-                break
+        target = 8.0 * target_bytes
+        best: Calibrated | None = None
+        for _ in range(_SIZE_ROUNDS):
+            found = self._best_damping(self._steps(max(target, 1.0)))
+            size = packed_bytes(found)
+            if size <= target_bytes:
+                best = found
+                if size >= 0.995 * target_bytes:
+                    break
             # A little below, so that what the coder wastes doesn't pass the target again.
-            target += 8 * (0.999 * target_bytes - size)
-        return found
+            target += 8 * (0.998 * target_bytes - size)
+        if best is None:
+            raise PlanError(
+                f"no grid makes a file of {target_bytes:,} bytes; the last had {size:,}"
+            )
+        return best
 
     def at_divergence(self, most: float) -> Calibrated:
         """The coarsest grids whose outputs part by at most `most` nats on held-back inputs."""
@@ -220,10 +236,6 @@ class Calibration:
             pruned = filters if kept is None else filters * kept
             return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
         return error_feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
-
-
-def _is_float32(graph: Graph, name: str) -> bool:
-    return next(weight.dtype for weight in graph.weights if weight.name == name) == "float32"
 
 
 def _coded(

@@ -72,6 +72,7 @@ class CompressionReport:
     """What `compress` did. Sizes are bytes of finished files.
 
     output: the file written, or None in a dry run. recipe: what was asked for.
+    metrics: with calibration, divergence (nats) and top-1 agreement on held-back inputs.
     layers: every tensor outside the skeleton, in the order of the file.
     rest: the file's other parts; with the layers' coded_bytes they add up to file_bytes.
     kept: tensors that stay in the skeleton, with reasons.
@@ -85,6 +86,7 @@ class CompressionReport:
     file_bytes: int
     sha256: str
     recipe: dict[str, Any]
+    metrics: dict[str, Any]
     layers: tuple[LayerReport, ...]
     rest: tuple[tuple[str, int], ...]
     kept: tuple[Kept, ...]
@@ -115,6 +117,7 @@ class CompressionReport:
             "ratio": self.ratio,
             "sha256": self.sha256,
             "recipe": dict(self.recipe),
+            "metrics": dict(self.metrics),
             "layers": [layer.to_dict() for layer in self.layers],
             "rest": [{"name": name, "bytes": size} for name, size in self.rest],
             "kept": [asdict(tensor) for tensor in self.kept],

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgekit import __version__
+from edgekit.compress.calibrated import Calibrated, Calibration
 from edgekit.compress.carry_out import carry_out
+from edgekit.compress.goal import NOISE, CalibrationInputs, Goal, calibration_inputs
 from edgekit.compress.measure import (
     CompressionReport,
     Fidelity,
@@ -18,11 +22,13 @@ from edgekit.compress.measure import (
     measure_fidelity,
 )
 from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
-from edgekit.errors import OutputError, UsageError
+from edgekit.errors import OutputError, PlanError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.packfile.writer import CoderName, measure, pack
 from edgekit.tensors import CompressedModel, CompressedTensor
+
+NO_GOAL = Goal()
 
 
 def compress(
@@ -34,6 +40,8 @@ def compress(
     sparsity: float = 0.0,
     scope: Scope = "global",
     coder: CoderName = "huffman",
+    calibration: str | os.PathLike[str] | NDArray[np.float32] | None = None,
+    goal: Goal = NO_GOAL,
     dry_run: bool = False,
 ) -> CompressionReport:
     """Prune, quantize and entropy-code an ONNX model into one packed file.
@@ -44,6 +52,10 @@ def compress(
     sparsity: share of the weights that become zero, smallest magnitudes first, in [0, 1); over
         all layers together with scope "global", in each layer with scope "layer".
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
+    calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to round
+        with error feedback and to correct biases; "noise" needs no data.
+    goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
+        calibration inputs it is met on noise.
     dry_run: do all but write the file.
 
     The same source and settings give the same bytes. The file is read back and compared before
@@ -51,11 +63,30 @@ def compress(
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     _check_output(output, dry_run=dry_run)
+    if goal.is_set and calibration is None:
+        calibration = NOISE
+    if calibration is not None and (method != "uniform" or scope != "global"):
+        raise PlanError("calibration works with the uniform method and the global scope")
     graph = load_graph(source)
-    plan = make_plan(graph.weights, bits=bits, method=method, sparsity=sparsity, scope=scope)
+    plan = make_plan(
+        graph.weights,
+        bits=bits,
+        method=method,
+        # With calibration the masks are chosen by sensitivity.
+        sparsity=0.0 if calibration is not None else sparsity,
+        scope=scope,
+    )
     name, kept = graph.name, graph.kept
     source_bytes, source_sha256 = graph.source_bytes, graph.source_sha256
-    model, fidelities = apply_plan(graph, plan)
+    recipe = {**plan.recipe(), "coder": coder}
+    if calibration is None:
+        model, fidelities = apply_plan(graph, plan)
+    else:
+        inputs = calibration_inputs(graph, calibration)
+        recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
+        recipe |= {key: value for key, value in asdict(goal).items() if value is not None}
+        found = _calibrate(graph, plan, inputs, goal, sparsity=sparsity, coder=coder)
+        model, fidelities = apply_plan(graph, plan, found)
     # The float weights aren't needed any more, and a packed file is made in memory.
     del graph
     data = pack(model, coder=coder)
@@ -70,28 +101,68 @@ def compress(
         source_sha256=source_sha256,
         file_bytes=packed.file_bytes,
         sha256=packed.digest,
-        recipe={**plan.recipe(), "coder": coder},
+        recipe=recipe,
+        metrics=dict(model.manifest["metrics"]),
         layers=layers,
         rest=rest,
         kept=kept,
     )
 
 
-def apply_plan(graph: Graph, plan: Plan) -> tuple[CompressedModel, tuple[Fidelity, ...]]:
-    """The compressed model that a plan makes of a graph, and how far each tensor moved."""
+def apply_plan(
+    graph: Graph, plan: Plan, found: Calibrated | None = None
+) -> tuple[CompressedModel, tuple[Fidelity, ...]]:
+    """The compressed model that a plan makes of a graph, and how far each tensor moved.
+
+    found: calibrated weights and biases, which take the place of the plan's.
+    """
     layers = {layer.name: layer for layer in plan.layers}
+    coded = {} if found is None else found.coded
+    biases = {} if found is None else found.biases
     tensors: list[CompressedTensor] = []
     fidelities: list[Fidelity] = []
-    for weight in graph.weights:
-        tensor = carry_out(weight, layers.get(weight.name))
+    for original in graph.weights:
+        # What counts as a bias's error is its rounding; the correction is wanted.
+        values = biases.get(original.name, original.values)
+        weight = replace(original, values=values)
+        tensor = coded.get(weight.name) or carry_out(weight, layers.get(weight.name))
         tensors.append(tensor)
         fidelities.append(measure_fidelity(weight, tensor))
-    model = CompressedModel(tuple(tensors), graph.skeleton, _manifest(graph, plan))
+    model = CompressedModel(tuple(tensors), graph.skeleton, _manifest(graph, plan, found))
     return model, tuple(fidelities)
 
 
-def _manifest(graph: Graph, plan: Plan) -> dict[str, Any]:
+def _calibrate(
+    graph: Graph,
+    plan: Plan,
+    inputs: CalibrationInputs,
+    goal: Goal,
+    *,
+    sparsity: float,
+    coder: CoderName,
+) -> Calibrated:
+    calibration = Calibration(graph, inputs.inputs, sparsity=sparsity)
+    if goal.bits_per_weight is not None:
+        return calibration.at_entropy(goal.bits_per_weight)
+    if goal.max_divergence is not None:
+        return calibration.at_divergence(goal.max_divergence)
+    if goal.target_bytes is not None:
+        return calibration.at_size(
+            goal.target_bytes,
+            lambda found: len(pack(apply_plan(graph, plan, found)[0], coder=coder)),
+        )
+    return calibration.at_bits(plan.bits)
+
+
+def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, Any]:
     """Where the file comes from; nothing that two runs would write differently."""
+    metrics: dict[str, Any] = {}
+    if found is not None:
+        metrics = {
+            "divergence": round(found.divergence, 6),
+            "agreement": round(found.agreement, 6),
+            "held_back": found.held_back,
+        }
     return {
         "name": graph.name,
         "source_sha256": graph.source_sha256,
@@ -103,7 +174,7 @@ def _manifest(graph: Graph, plan: Plan) -> dict[str, Any]:
             "onnx": onnx.__version__,
         },
         "preprocessing": None,
-        "metrics": {},
+        "metrics": metrics,
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
+from edgekit.compress.measure import entropy_bits
 from edgekit.count import Count, count
 from edgekit.graph import load_graph
 from edgekit.packfile import PackedModel, layout, open_packfile
@@ -125,7 +126,7 @@ def _packed_entry(record: TensorRecord, tensor: CompressedTensor, taken: int) ->
     values, entropy = "", None
     if isinstance(tensor, CodedTensor):
         elements: NDArray[Any] = tensor.codes
-        entropy = _entropy(elements)
+        entropy = entropy_bits(tensor.codes)
         if tensor.codebook is not None:
             values = f"codebook of {tensor.codebook.size}"
         elif record.scale_kind is not layout.ScaleKind.NONE:
@@ -204,12 +205,6 @@ def _value_type(value: ValueInfoProto) -> str:
         for size in tensor.shape.dim
     ]
     return f"{TensorProto.DataType.Name(tensor.elem_type).lower()} {'x'.join(sizes) or 'scalar'}"
-
-
-def _entropy(codes: NDArray[Any]) -> float:
-    counts = np.bincount(codes.reshape(-1).view(np.uint8), minlength=256)
-    shares = counts[counts > 0] / max(codes.size, 1)
-    return float(-np.sum(shares * np.log2(shares))) + 0.0
 
 
 def _zeros(values: NDArray[Any]) -> float:

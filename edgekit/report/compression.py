@@ -73,6 +73,12 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
     if report.kept:
         kept = sorted({tensor.reason for tensor in report.kept})
         lines.append(f"{len(report.kept)} tensors stay in the graph: {', '.join(kept)}")
+    if report.metrics:
+        metrics = report.metrics
+        lines.append(
+            f"calibrated on {report.recipe['calibration']}; {metrics['held_back']} held-back "
+            f"inputs: {metrics['divergence']:.4f} nats, same top-1 {metrics['agreement']:.1%}"
+        )
     lines.append(f"SHA-256 {report.sha256}")
     return lines
 

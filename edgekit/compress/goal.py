@@ -1,0 +1,114 @@
+"""What calibration aims at, and the inputs it measures on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress.noise import natural_noise
+from edgekit.data import FASHION_MNIST, load_labelled
+from edgekit.errors import DataError, PlanError
+from edgekit.graph import Graph
+
+NOISE = "noise"
+"""Calibration without data: 1/f noise of the model's input shape."""
+
+_NOISE_INPUTS = 64
+_MOST_INPUTS = 1024
+_MOST_ELEMENTS = 128 * 3 * 224 * 224
+"""Inputs that are held at once: 128 colour pictures, or more smaller ones."""
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """At most one bound besides the bits of a code.
+
+    bits_per_weight: entropy of the codes. target_bytes: of the finished file. max_divergence: of
+    the outputs on held-back inputs, in nats.
+    """
+
+    bits_per_weight: float | None = None
+    target_bytes: int | None = None
+    max_divergence: float | None = None
+
+    def __post_init__(self) -> None:
+        bounds = [self.bits_per_weight, self.target_bytes, self.max_divergence]
+        given = [bound for bound in bounds if bound is not None]
+        if len(given) > 1:
+            raise PlanError("give one of bits per weight, a target size and a largest divergence")
+        if given and not given[0] > 0:
+            raise PlanError(f"the bound must be above 0, got {given[0]:g}")
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a bound is given."""
+        return self != Goal()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationInputs:
+    """Inputs and where they come from, for the manifest and the report."""
+
+    inputs: NDArray[np.float32]
+    origin: str
+
+
+def calibration_inputs(
+    graph: Graph, spec: str | os.PathLike[str] | NDArray[np.float32]
+) -> CalibrationInputs:
+    """Inputs by name, path or value; at most 1,024 small or 128 large ones, evenly spread.
+
+    spec: "noise", `fashion-mnist` (its training images), a folder or .npz that
+    edgekit.data.load_labelled takes, or an array (N, ...). Raises DataError.
+    """
+    if isinstance(spec, np.ndarray):
+        return CalibrationInputs(_spread(spec.astype(np.float32)), "given inputs")
+    if spec == NOISE:
+        rng = np.random.default_rng(_SEED)
+        noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), rng)
+        return CalibrationInputs(noise, f"1/f noise, seed {_SEED}")
+    is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()
+    found = load_labelled(spec, split="train" if is_fashion else "test")
+    return CalibrationInputs(_spread(found.inputs), f"{found.name} {found.split}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `1.5MB`, `200kB` or `65536`; kB and MB are 10^3 and 10^6. Raises PlanError."""
+    units = {"mb": 10**6, "kb": 10**3, "b": 1, "": 1}
+    number = text.strip().lower()
+    unit = next(ending for ending in units if number.endswith(ending))
+    try:
+        size = float(number.removesuffix(unit)) * units[unit]
+    except ValueError:
+        size = 0.0
+    if not 1 <= size < 2**63:
+        raise PlanError(f"can't read {text!r} as a size; write 1.5MB, 200kB or a number of bytes")
+    return int(size)
+
+
+def _spread(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    most = min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, inputs[:1].size)))
+    step = max(1, len(inputs) // most)
+    return np.ascontiguousarray(inputs[::step][:most])
+
+
+def _input_shape(graph: Graph) -> tuple[int, ...]:
+    """The shape of one input, without the batch."""
+    model = graph.empty_model()
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    value = next(value for value in model.graph.input if value.name not in initializers)
+    sizes = [
+        size.dim_value if size.HasField("dim_value") else 0
+        for size in value.type.tensor_type.shape.dim
+    ]
+    if len(sizes) < 2 or min(sizes[1:]) < 1:
+        raise DataError(
+            f"input {value.name} leaves sizes open, so no noise of its shape can be made; "
+            "give calibration data with --calibration data.npz"
+        )
+    return tuple(sizes[1:])

@@ -1,0 +1,258 @@
+"""Calibration: what layers see, what rounding does to their mean, and files that meet a bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import edgekit
+from edgekit.compress.calibrate import Probe, layer_statistics
+from edgekit.compress.calibrated import Calibration
+from edgekit.compress.correct import output_shift
+from edgekit.compress.goal import Goal, calibration_inputs, parse_size
+from edgekit.compress.noise import natural_noise
+from edgekit.compress.pipeline import compress
+from edgekit.compress.sensitivity import curvatures, divergence
+from edgekit.errors import DataError, PlanError
+from edgekit.graph import Graph, load_graph
+from edgekit.graph.layers import find_layers
+
+
+@pytest.fixture
+def graph(tiny_onnx_path: Path) -> Graph:
+    return load_graph(tiny_onnx_path)
+
+
+@pytest.fixture
+def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
+    return natural_noise(40, (1, 12, 12), rng)
+
+
+def _values(graph: Graph) -> dict[str, NDArray[np.float32]]:
+    return {weight.name: weight.float32() for weight in graph.weights}
+
+
+def _shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    return {weight.name: weight.shape for weight in graph.weights}
+
+
+def test_layers_are_found_with_what_flows_through_them(graph: Graph) -> None:
+    layers = find_layers(graph)
+
+    assert [(layer.weight, layer.source, layer.output) for layer in layers] == [
+        ("conv.weight", "input", "c1"),
+        ("depthwise.weight", "r1", "c2"),
+        ("pointwise.weight", "r2", "c3"),
+        ("gemm.weight", "flat", "output"),
+    ]
+    assert [layer.groups for layer in layers] == [1, 32, 1, 1]
+
+
+def test_the_hessian_is_that_of_the_patches(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    layers = find_layers(graph)
+    small = inputs[:9]
+
+    found = layer_statistics(Probe(graph, small), layers, _shapes(graph), np.random.default_rng(0))
+
+    hessian = found["conv.weight"].hessian
+    assert hessian is not None
+    assert hessian.shape == (9, 9)
+    assert np.linalg.eigvalsh(hessian).min() > -1e-6
+    assert found["depthwise.weight"].hessian is None
+    np.testing.assert_allclose(found["conv.weight"].mean, small.mean(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_the_hessian_of_a_dense_layer_is_exact(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    layers = find_layers(graph)
+    probe = Probe(graph, inputs)
+    rows = np.concatenate([values["flat"] for values in probe.values(["flat"])])
+
+    found = layer_statistics(probe, layers, _shapes(graph), np.random.default_rng(0))
+
+    hessian = found["gemm.weight"].hessian
+    assert hessian is not None
+    np.testing.assert_allclose(hessian, rows.T @ rows, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pointwise.weight", "depthwise.weight", "gemm.weight"])
+def test_the_shift_is_the_mean_that_an_error_adds(
+    graph: Graph, rng: np.random.Generator, name: str
+) -> None:
+    layer = next(layer for layer in find_layers(graph) if layer.weight == name)
+    weight = _values(graph)[name]
+    error = rng.normal(0, 0.1, layer.filters(weight).shape).astype(np.float32)
+    channels = weight.shape[1] * layer.groups
+    mean = rng.normal(0, 1, channels)
+
+    shift = output_shift(layer, error, mean, weight.shape)
+
+    if layer.groups > 1:
+        expected = error.sum(axis=1) * mean
+    else:
+        expected = error @ np.repeat(mean, error.shape[1] // channels)
+    np.testing.assert_allclose(shift, expected, rtol=1e-5)
+
+
+def test_curvature_finds_the_layer_that_matters_more(
+    tiny_model: onnx.ModelProto, inputs: NDArray[np.float32]
+) -> None:
+    def measured(scale: float) -> dict[str, float]:
+        model = onnx.ModelProto()
+        model.CopyFrom(tiny_model)
+        for tensor in model.graph.initializer:
+            if tensor.name == "gemm.weight":
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(scale)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        graph = load_graph(model.SerializeToString())
+        layers, probe = find_layers(graph), Probe(graph, inputs)
+        statistics = layer_statistics(probe, layers, _shapes(graph), np.random.default_rng(0))
+        return curvatures(probe, layers, _values(graph), statistics, inputs)
+
+    plain, louder = measured(1.0), measured(4.0)
+
+    # Outputs four times as large make every layer below four squared times as sensitive.
+    assert louder["pointwise.weight"] > 4 * plain["pointwise.weight"]
+
+
+def test_divergence_of_scores_and_of_other_outputs() -> None:
+    scores = np.log(np.array([[0.5, 0.5]], np.float32))
+    moved = np.log(np.array([[0.25, 0.75]], np.float32))
+    picture = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+
+    assert divergence(scores, moved) == pytest.approx(
+        0.5 * np.log(2) + 0.5 * np.log(2 / 3), abs=1e-6
+    )
+    assert divergence(picture, picture) == 0
+    assert divergence(picture, picture + 1) == pytest.approx(1 / (2 * picture.var()))
+
+
+def test_calibrated_codes_part_less_than_plain_ones(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    calibration = Calibration(graph, inputs)
+
+    coarse, fine = calibration.at_bits(3), calibration.at_bits(6)
+
+    assert fine.divergence < coarse.divergence
+    assert max(np.abs(tensor.codes).max() for tensor in coarse.coded.values()) == 3
+
+
+def test_bits_a_weight_are_met(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    calibration = Calibration(graph, inputs)
+
+    found = calibration.at_entropy(3.0)
+
+    codes = np.concatenate([tensor.codes.reshape(-1) for tensor in found.coded.values()])
+    assert codes.size == calibration.weight_count
+    assert found.divergence < calibration.at_entropy(2.0).divergence
+
+
+def test_pruned_weights_are_zero_and_as_many_as_asked(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    found = Calibration(graph, inputs, sparsity=0.5).at_bits(6)
+
+    codes = np.concatenate([tensor.codes.reshape(-1) for tensor in found.coded.values()])
+    assert np.count_nonzero(codes == 0) >= round(0.5 * codes.size)
+
+
+def test_a_target_size_is_kept_and_nearly_used(
+    tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
+    target = 3000
+
+    report = compress(
+        tiny_onnx_path, tmp_path / "t.ekp", calibration=inputs, goal=Goal(target_bytes=target)
+    )
+
+    assert 0.93 * target <= report.file_bytes <= target
+    assert report.metrics["held_back"] == 8
+
+
+def test_a_size_that_no_grid_reaches_is_refused(
+    tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
+    with pytest.raises(PlanError, match=r"no grid makes|can't be reached"):
+        compress(
+            tiny_onnx_path, tmp_path / "t.ekp", calibration=inputs, goal=Goal(target_bytes=300)
+        )
+
+    assert not (tmp_path / "t.ekp").exists()
+
+
+def test_a_largest_divergence_is_kept(
+    tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
+    report = compress(
+        tiny_onnx_path, tmp_path / "t.ekp", calibration=inputs, goal=Goal(max_divergence=0.001)
+    )
+
+    assert report.metrics["divergence"] <= 0.001
+
+
+def test_noise_stands_in_for_data_and_says_so(tiny_onnx_path: Path, tmp_path: Path) -> None:
+    report = compress(tiny_onnx_path, tmp_path / "t.ekp", goal=Goal(bits_per_weight=4.0))
+
+    assert report.recipe["calibration"] == "1/f noise, seed 0"
+    session = edgekit.load(tmp_path / "t.ekp")
+    assert session.run(None, {"input": np.zeros((2, 1, 12, 12), np.float32)})[0].shape == (2, 10)
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
+    for name in ("a", "b"):
+        compress(
+            tiny_onnx_path, tmp_path / name, calibration=inputs, goal=Goal(bits_per_weight=3.0)
+        )
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_inputs_of_another_shape_are_refused(graph: Graph, rng: np.random.Generator) -> None:
+    with pytest.raises(DataError, match="refuses calibration inputs"):
+        Calibration(graph, rng.standard_normal((4, 3, 12, 12)).astype(np.float32))
+
+
+def test_calibration_with_a_codebook_is_refused(
+    tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
+    with pytest.raises(PlanError, match="uniform method"):
+        compress(tiny_onnx_path, tmp_path / "t.ekp", method="codebook", calibration=inputs)
+
+
+def test_two_bounds_are_refused() -> None:
+    with pytest.raises(PlanError, match="give one of"):
+        Goal(bits_per_weight=3.0, target_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1.5MB", 1_500_000), ("200kB", 200_000), ("65536", 65536), ("12 B", 12)]
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1.5 gigs", "-3MB", "0"])
+def test_sizes_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(PlanError, match="as a size"):
+        parse_size(text)
+
+
+def test_noise_falls_with_frequency(rng: np.random.Generator) -> None:
+    pictures = natural_noise(20, (1, 32, 32), rng)
+
+    power = np.abs(np.fft.rfft2(pictures[:, 0])) ** 2
+    assert power[:, 0, 1].mean() > 20 * power[:, 0, 8].mean() > 20 * power[:, 0, 16].mean()
+
+
+def test_open_sizes_ask_for_data(tiny_model: onnx.ModelProto) -> None:
+    tiny_model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    graph = load_graph(tiny_model.SerializeToString())
+
+    with pytest.raises(DataError, match="leaves sizes open"):
+        calibration_inputs(graph, "noise")
