@@ -93,6 +93,7 @@ def test_parts_that_do_not_add_up_are_a_bug(tiny_onnx_path: Path) -> None:
             report.file_bytes + 1,
             report.sha256,
             report.recipe,
+            report.metrics,
             report.layers,
             report.rest,
             report.kept,
