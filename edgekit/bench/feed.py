@@ -55,10 +55,7 @@ def make_feed(
         dtype = _DTYPES.get(node.type)
         if dtype is None:
             raise ModelFileError(f"{name}: can't make up input {node.name} of type {node.type}")
-        # Some exporters write an open size as -1.
-        declared = tuple(
-            size if isinstance(size, int) and size >= 0 else None for size in node.shape
-        )
+        declared = tuple(size if isinstance(size, int) else None for size in node.shape)
         if input_shape is None:
             shape = _filled(declared, batch, f"{name}: input {node.name}")
         else:
