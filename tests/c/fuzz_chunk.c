@@ -1,62 +1,85 @@
-/* A fuzzing engine's bytes as the table and chunk of a single tensor, without a container round it.
+/* A fuzzing engine's bytes as the tables and the chunk of a single tensor, without a container
+   round it, decoded with four sizes of work memory, which must agree.
 
-   byte 0: mode and coder, byte 1: streams and elements, byte 2: bytes of the record (tables and
-   sizes); then the record, and the chunk. */
+   byte 0: mode, bit 4 coder; byte 1: streams; byte 2: bytes of the record (tables and chunk index);
+   bytes 3 and 4: elements; then the record, the chunk, and 32 bytes as the end of a file. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #define EDGEKIT_DECODE_IMPLEMENTATION
 #include "edgekit_decode.h"
 
+enum { HEAD = 5, TAIL = 32 };
+
+/* What a valid record would say, around the tables in the input. */
+static ekd_result read_tensor(const uint8_t *data, size_t size, ekd_file *file,
+                              ekd_tensor *tensor) {
+    static const uint8_t streams[] = {1, 4, 8};
+    ekd__cursor body = {data, HEAD, HEAD + data[2] % (size - HEAD - TAIL)};
+    file->data = data;
+    file->bytes = size;
+    tensor->mode = (uint8_t)(EKD_DIRECT + data[0] % 3);
+    tensor->coder = data[0] >> 4 & 1;
+    tensor->restored = EKD_TYPE_F32;
+    tensor->scale_kind = tensor->half_scales = 1;
+    tensor->streams = tensor->coder ? 1 : streams[data[1] % 3];
+    tensor->rank = 1;
+    tensor->dims[0] = tensor->elements = ekd__u16(data + 3) + 1;
+    tensor->chunk_log2 = 20;
+    tensor->values_at = body.at;
+    tensor->next_at = tensor->payload_at = body.end;
+    EKD__TRY(ekd__skip_table(&body, tensor, 1));
+    tensor->positions_at = body.at;
+    if (ekd__is_sparse(tensor))
+        EKD__TRY(ekd__skip_table(&body, tensor, 0));
+    tensor->index_at = body.at;
+    return EKD_OK;
+}
+
+/* A weight for each element, in memory of exactly their size; null where the chunk is refused. */
+static float *decode(const ekd_file *file, const ekd_tensor *tensor, const ekd_chunk *chunk,
+                     size_t work_bytes) {
+    float *weights = (float *)malloc(chunk->elements * sizeof(float));
+    void *work = malloc(work_bytes);
+    ekd_decoder decoder;
+    ekd_result result;
+    if (!weights || !work)
+        abort();
+    result = ekd_begin(file, tensor, work, work_bytes, &decoder);
+    if (result == EKD_OK)
+        result = ekd_restore_chunk(&decoder, chunk, weights, chunk->elements * sizeof(float));
+    free(work);
+    if (result == EKD_OK)
+        return weights;
+    free(weights);
+    return NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const uint8_t streams[] = {1, 4, 8};
-    static const size_t works[] = {EKD_WORK_SMALL, 5120, 45056, EKD_WORK_FAST};
+    static const size_t works[] = {5120, 45056, EKD_WORK_FAST};
     ekd_file file = {0};
     ekd_tensor tensor = {0};
     ekd_chunk chunk = {0};
-    ekd_decoder decoder;
-    size_t record;
-    uint8_t *out;
-    void *work;
-    if (size < 64)
-        return 0; /* a file has at least 192 bytes, of which 32 stand behind a chunk */
-    record = 3 + (size_t)data[2] % (size - 35);
-    file.data = data;
-    file.bytes = size;
-    file.features = 1;
-    tensor.mode = (uint8_t)(EKD_DIRECT + data[0] % 3);
-    tensor.coder = data[0] >> 4 & 1;
-    tensor.restored = EKD_TYPE_F32;
-    tensor.scale_kind = 0;
-    tensor.has_codebook = 0;
-    tensor.streams = tensor.coder ? 1 : streams[data[1] % 3];
-    tensor.elements = 1u << (data[1] >> 4);
-    tensor.chunk_log2 = 20;
-    tensor.values_at = 3;
-    tensor.next_at = record;
-    {
-        ekd__cursor body = {data, 3, record};
-        if (ekd__skip_table(&body, &tensor, 1) != EKD_OK)
-            return 0;
-        tensor.positions_at = body.at;
-        if (tensor.mode >= EKD_GAP && ekd__skip_table(&body, &tensor, 0) != EKD_OK)
-            return 0;
-        tensor.index_at = body.at;
-    }
-    tensor.payload_at = record;
+    float *expected, *weights;
+    size_t i;
+    if (size <= HEAD + TAIL || read_tensor(data, size, &file, &tensor) != EKD_OK)
+        return 0;
     if (ekd_next_chunk(&file, &tensor, &chunk) != EKD_OK)
         return 0;
-    if (chunk.bytes > size - 32 - record)
-        return 0;
-    out = (uint8_t *)malloc(chunk.elements);
-    work = malloc(works[data[0] >> 6]);
-    if (!out || !work)
-        abort();
-    if (ekd_begin(&file, &tensor, work, works[data[0] >> 6], &decoder) == EKD_OK)
-        (void)ekd_decode_chunk(&decoder, &chunk, out, chunk.elements);
-    free(out);
-    free(work);
+    if (chunk.bytes > size - TAIL - tensor.payload_at)
+        return 0; /* the reader of records refuses this */
+    expected = decode(&file, &tensor, &chunk, EKD_WORK_SMALL);
+    for (i = 0; i < sizeof works / sizeof *works; i++) {
+        weights = decode(&file, &tensor, &chunk, works[i]);
+        if (!weights != !expected)
+            abort();
+        if (weights && memcmp(weights, expected, chunk.elements * sizeof *weights))
+            abort();
+        free(weights);
+    }
+    free(expected);
     return 0;
 }
