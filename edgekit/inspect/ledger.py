@@ -130,7 +130,8 @@ def _packed_entry(record: TensorRecord, tensor: CompressedTensor, taken: int) ->
         if tensor.codebook is not None:
             values = f"codebook of {tensor.codebook.size}"
         elif record.scale_kind is not layout.ScaleKind.NONE:
-            values = f"grid, scale {record.scale_kind.name.lower()}"
+            one = record.scale_kind is layout.ScaleKind.ONE
+            values = "one grid" if one else "grid per channel"
     else:
         elements = tensor.values
         coding += f" {record.stored.name.lower()}"

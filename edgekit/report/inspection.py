@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from edgekit.inspect.ledger import InspectReport
 
+_NARROW = 100
+"""Columns below which a tensor takes two lines, so that its name stays whole."""
+
 
 def render_table(report: InspectReport) -> RenderableType:
     """Facts, then every tensor and part with its bytes, adding up to the file."""
-    return Group(_facts(report), Text(), _ledger(report))
+    return Group(_facts(report), Text(), _Ledger(report))
 
 
 def _facts(report: InspectReport) -> Table:
@@ -43,26 +48,37 @@ def _facts(report: InspectReport) -> Table:
     return table
 
 
-def _ledger(report: InspectReport) -> Table:
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """The ledger, laid out for the width that it is printed in."""
+
+    report: InspectReport
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _ledger(self.report, narrow=options.max_width < _NARROW)
+
+
+def _ledger(report: InspectReport, *, narrow: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("tensor", overflow="fold")
+    table.add_column("tensor, and how it is stored" if narrow else "tensor", overflow="fold")
     table.add_column("shape")
-    table.add_column("stored as", overflow="fold")
+    if not narrow:
+        table.add_column("stored as", overflow="fold")
     table.add_column("zeros", justify="right")
     table.add_column("bits", justify="right")
     table.add_column("entropy", justify="right")
     table.add_column("bytes", justify="right")
     for entry in report.tensors:
+        shape = "x".join(map(str, entry.shape)) or "scalar"
+        stored = f"{entry.coding}, {entry.values}" if entry.values else entry.coding
         table.add_row(
-            entry.name,
-            "x".join(map(str, entry.shape)) or "scalar",
-            f"{entry.coding}, {entry.values}" if entry.values else entry.coding,
+            *((f"{entry.name}\n  {stored}", shape) if narrow else (entry.name, shape, stored)),
             f"{entry.sparsity:.1%}",
             f"{8 * entry.bytes / entry.elements:.2f}" if entry.elements else "",
             "" if entry.entropy_bits is None else f"{entry.entropy_bits:.2f}",
             f"{entry.bytes:,}",
         )
-    for name, size in report.parts:
-        table.add_row(name, "", "", "", "", "", f"{size:,}")
-    table.add_row("total", "", "", "", "", "", f"{report.file_bytes:,}")
+    blank = [""] * (len(table.columns) - 2)
+    for name, size in (*report.parts, ("total", report.file_bytes)):
+        table.add_row(name, *blank, f"{size:,}")
     return table
