@@ -6,10 +6,35 @@ import difflib
 
 from torch import nn
 
-from edgekit_models import mobilenetv2, squeezenet
+from edgekit_models import (
+    alexnet,
+    clcnet,
+    googlenet,
+    mobilenet,
+    mobilenetv2,
+    resnet,
+    resnet_small,
+    shufflenet,
+    squeezenet,
+    vgg,
+    xception,
+)
 from edgekit_models.spec import ModelSpec
 
-_SPECS = {entry.name: entry for entry in (*squeezenet.SPECS, *mobilenetv2.SPECS)}
+_FAMILIES = (
+    alexnet,
+    clcnet,
+    googlenet,
+    mobilenet,
+    mobilenetv2,
+    resnet,
+    resnet_small,
+    shufflenet,
+    squeezenet,
+    vgg,
+    xception,
+)
+_SPECS: dict[str, ModelSpec] = {entry.name: entry for family in _FAMILIES for entry in family.SPECS}
 
 
 class UnknownNetworkError(LookupError):

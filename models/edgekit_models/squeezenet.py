@@ -18,6 +18,24 @@ PAPER = Paper(
 )
 
 
+class Bypass(nn.Module):
+    """A fire module beside a shortcut: H(x) = x + f(x) (section 6, figure 2).
+
+    (B, M, H, W) -> (B, N, H, W). A simple bypass adds the input where M = N and costs nothing; a
+    complex one has a 1x1 convolution with bias between, M N H W.
+    """
+
+    def __init__(self, fire: Fire, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.fire = fire
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, M, H, W) float -> (B, N, H, W) float."""
+        outputs: Tensor = self.fire(inputs) + self.shortcut(inputs)
+        return outputs
+
+
 class SqueezeNet(nn.Module):
     """Fire modules between a first convolution and a 1x1 convolution that scores the classes.
 
@@ -67,6 +85,58 @@ def squeezenet1_0(*, classes: int = 1000) -> SqueezeNet:
     return SqueezeNet(features, channels=512, classes=classes, dropout=0.5)
 
 
+def squeezenet1_0_simple(*, classes: int = 1000) -> SqueezeNet:
+    """SqueezeNet 1.0 with simple bypass around fire3, fire5, fire7 and fire9."""
+    model = squeezenet1_0(classes=classes)
+    for index in (3, 6, 8, 11):
+        model.features[index] = _bypassed(model, index)
+    return model
+
+
+def squeezenet1_0_complex(*, classes: int = 1000) -> SqueezeNet:
+    """SqueezeNet 1.0 with simple bypass, and complex bypass around fire2, fire4, fire6, fire8."""
+    model = squeezenet1_0_simple(classes=classes)
+    for index, (in_channels, channels) in {
+        2: (96, 128),
+        4: (128, 256),
+        7: (256, 384),
+        9: (384, 512),
+    }.items():
+        shortcut = nn.Conv2d(in_channels, channels, 1)
+        initialise(shortcut)
+        model.features[index] = _bypassed(model, index, shortcut)
+    return model
+
+
+def _bypassed(model: SqueezeNet, index: int, shortcut: nn.Module | None = None) -> Bypass:
+    fire = model.features[index]
+    if not isinstance(fire, Fire):
+        raise TypeError(f"feature {index} of SqueezeNet is no fire module")
+    return Bypass(fire, shortcut)
+
+
+def squeezenet1_1(*, classes: int = 1000) -> SqueezeNet:
+    """SqueezeNet 1.1 for 3x224x224 inputs: a smaller stem, and pools two fires earlier.
+
+    The authors' second release; it isn't in the paper.
+    """
+    features = nn.Sequential(
+        ConvUnit(3, 64, 3, stride=2, padding=0, normalised=False),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(64, 16, 64, 64),
+        Fire(128, 16, 64, 64),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(128, 32, 128, 128),
+        Fire(256, 32, 128, 128),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Fire(256, 48, 192, 192),
+        Fire(384, 48, 192, 192),
+        Fire(384, 64, 256, 256),
+        Fire(512, 64, 256, 256),
+    )
+    return SqueezeNet(features, channels=512, classes=classes, dropout=0.5)
+
+
 def squeezenet_fashion(*, classes: int = 10) -> SqueezeNet:
     """SqueezeNet for 1x28x28 inputs: late down-sampling and BatchNorm, no dropout."""
     features = nn.Sequential(
@@ -95,6 +165,39 @@ SPECS = (
         multiply_adds=818_924_576,
         paper_parameters="1,248,424 (table 1)",
         description="SqueezeNet 1.0 without bypass, ImageNet form",
+    ),
+    ModelSpec(
+        name="squeezenet1_0_simple",
+        family="SqueezeNet",
+        factory=squeezenet1_0_simple,
+        input_shape=(3, 224, 224),
+        classes=1000,
+        paper=PAPER,
+        parameters=1_248_424,
+        multiply_adds=818_924_576,
+        description="SqueezeNet 1.0 with simple bypass, ImageNet form",
+    ),
+    ModelSpec(
+        name="squeezenet1_0_complex",
+        family="SqueezeNet",
+        factory=squeezenet1_0_complex,
+        input_shape=(3, 224, 224),
+        classes=1000,
+        paper=PAPER,
+        parameters=1_589_672,
+        multiply_adds=1_165_298_720,
+        description="SqueezeNet 1.0 with simple and complex bypass, ImageNet form",
+    ),
+    ModelSpec(
+        name="squeezenet1_1",
+        family="SqueezeNet",
+        factory=squeezenet1_1,
+        input_shape=(3, 224, 224),
+        classes=1000,
+        paper=PAPER,
+        parameters=1_235_496,
+        multiply_adds=349_151_936,
+        description="SqueezeNet 1.1, less than half the multiply-adds of 1.0",
     ),
     ModelSpec(
         name="squeezenet_fashion",
