@@ -20,13 +20,14 @@ static void ekk_prepare(void) {
     uint32_t i, k, crc;
     for (i = 0; i < 256; i++) {
         crc = i;
-        for (k = 0; k < 8; k++) crc = crc >> 1 ^ (0x82F63B78u & (0u - (crc & 1)));
+        for (k = 0; k < 8; k++)
+            crc = crc >> 1 ^ (0x82F63B78u & (0u - (crc & 1)));
         ekk_crc_tables[0][i] = crc;
     }
     for (k = 1; k < 8; k++)
         for (i = 0; i < 256; i++)
-            ekk_crc_tables[k][i] = ekk_crc_tables[k - 1][i] >> 8 ^
-                                   ekk_crc_tables[0][ekk_crc_tables[k - 1][i] & 255];
+            ekk_crc_tables[k][i] =
+                ekk_crc_tables[k - 1][i] >> 8 ^ ekk_crc_tables[0][ekk_crc_tables[k - 1][i] & 255];
 }
 
 static uint32_t ekk_crc32c_tables(uint32_t crc, const uint8_t *p, size_t count) {
@@ -38,7 +39,8 @@ static uint32_t ekk_crc32c_tables(uint32_t crc, const uint8_t *p, size_t count) 
               ekk_crc_tables[3][p[4]] ^ ekk_crc_tables[2][p[5]] ^ ekk_crc_tables[1][p[6]] ^
               ekk_crc_tables[0][p[7]];
     }
-    for (; count; count--, p++) crc = crc >> 8 ^ ekk_crc_tables[0][(crc ^ *p) & 255];
+    for (; count; count--, p++)
+        crc = crc >> 8 ^ ekk_crc_tables[0][(crc ^ *p) & 255];
     return crc;
 }
 
@@ -53,14 +55,16 @@ __attribute__((target("sse4.2"))) static uint32_t ekk_crc32c_sse(uint32_t crc, c
         wide = __builtin_ia32_crc32di(wide, word);
     }
     crc = (uint32_t)wide;
-    for (; count; count--, p++) crc = __builtin_ia32_crc32qi(crc, *p);
+    for (; count; count--, p++)
+        crc = __builtin_ia32_crc32qi(crc, *p);
     return crc;
 }
 #endif
 
 static uint32_t ekk_crc32c(uint32_t value, const uint8_t *bytes, size_t count) {
 #if defined(__GNUC__) && defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2")) return ~ekk_crc32c_sse(~value, bytes, count);
+    if (__builtin_cpu_supports("sse4.2"))
+        return ~ekk_crc32c_sse(~value, bytes, count);
 #endif
     return ~ekk_crc32c_tables(~value, bytes, count);
 }
@@ -69,20 +73,24 @@ static uint32_t ekk_crc32c(uint32_t value, const uint8_t *bytes, size_t count) {
 static void ekk_histogram(const uint8_t *symbols, size_t count, int64_t *counts) {
     uint32_t parts[4][256];
     size_t i, k, end;
-    for (i = 0; i < 256; i++) counts[i] = 0;
+    for (i = 0; i < 256; i++)
+        counts[i] = 0;
     while (count) {
         end = count < (size_t)1 << 30 ? count : (size_t)1 << 30;
         for (k = 0; k < 4; k++)
-            for (i = 0; i < 256; i++) parts[k][i] = 0;
+            for (i = 0; i < 256; i++)
+                parts[k][i] = 0;
         for (i = 0; i + 4 <= end; i += 4) {
             parts[0][symbols[i]]++;
             parts[1][symbols[i + 1]]++;
             parts[2][symbols[i + 2]]++;
             parts[3][symbols[i + 3]]++;
         }
-        for (; i < end; i++) parts[0][symbols[i]]++;
+        for (; i < end; i++)
+            parts[0][symbols[i]]++;
         for (k = 0; k < 4; k++)
-            for (i = 0; i < 256; i++) counts[i] += parts[k][i];
+            for (i = 0; i < 256; i++)
+                counts[i] += parts[k][i];
         symbols += end;
         count -= end;
     }
@@ -97,7 +105,8 @@ static size_t ekk_split_gaps(const uint8_t *codes, size_t count, uint8_t *EKK_RE
             run++;
             continue;
         }
-        for (; run >= 255; run -= 255) gaps[g++] = 255;
+        for (; run >= 255; run -= 255)
+            gaps[g++] = 255;
         gaps[g++] = (uint8_t)run;
         values[k++] = codes[i];
         run = 0;
@@ -126,7 +135,8 @@ static size_t ekk_split_mask(const uint8_t *codes, size_t count, uint8_t *EKK_RE
 static void ekk_survey(const uint8_t *codes, size_t count, size_t chunk, int64_t *gaps,
                        int64_t *masks) {
     size_t start, end, i, j, run;
-    for (i = 0; i < 256; i++) gaps[i] = masks[i] = 0;
+    for (i = 0; i < 256; i++)
+        gaps[i] = masks[i] = 0;
     for (start = 0; start < count; start = end) {
         end = count - start < chunk ? count : start + chunk;
         run = 0;
@@ -158,13 +168,15 @@ static size_t ekk_encode_stream(const uint8_t *symbols, size_t count, const uint
         bits |= (uint64_t)codes[symbols[i]] << held;
         held += lengths[symbols[i]];
         if (held >= 48) {
-            for (k = 0; k < 6; k++) out[k] = (uint8_t)(bits >> 8 * k);
+            for (k = 0; k < 6; k++)
+                out[k] = (uint8_t)(bits >> 8 * k);
             out += 6;
             bits >>= 48;
             held -= 48;
         }
     }
-    for (; held > 0; held = held > 8 ? held - 8 : 0, bits >>= 8) *out++ = (uint8_t)bits;
+    for (; held > 0; held = held > 8 ? held - 8 : 0, bits >>= 8)
+        *out++ = (uint8_t)bits;
     return (size_t)(out - begin);
 }
 
@@ -178,7 +190,8 @@ static size_t ekk_encode_rans(const uint8_t *symbols, size_t count, const uint16
         starts[i] = sum;
         sum += frequencies[i];
     }
-    if (!count) return 0;
+    if (!count)
+        return 0;
     for (i = count; i-- > 0;) {
         uint32_t size = frequencies[symbols[i]];
         x = states[i & 3];
@@ -191,7 +204,8 @@ static size_t ekk_encode_rans(const uint8_t *symbols, size_t count, const uint16
     }
     for (k = 4; k-- > 0;) {
         at -= 4;
-        for (i = 0; i < 4; i++) at[i] = (uint8_t)(states[k] >> 8 * i);
+        for (i = 0; i < 4; i++)
+            at[i] = (uint8_t)(states[k] >> 8 * i);
     }
     return (size_t)(end - at);
 }

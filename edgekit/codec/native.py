@@ -51,6 +51,7 @@ _ERRORS: dict[str, type[FormatError]] = {
 _RESTORED = ("", "f4", "f2", "u2", "f8", "i1", "u1", "i4", "i8")
 """numpy types of the restored types of chapter 3.2, in their order."""
 
+
 def crc32c(data: Buffer, value: int = 0) -> int:
     """CRC-32C of bytes, continuing from the `value` of those before."""
     view = ffi.from_buffer("uint8_t[]", data)

@@ -51,10 +51,7 @@ typedef enum {
 /* Work memory in bytes. The least decodes every file. The larger one also holds tables of several
    symbols an entry, the weight of each code, and what a sparse chunk of up to 2^18 elements holds.
    Sizes between the two are used as far as they go. */
-enum {
-    EKD_WORK_SMALL = 4096,
-    EKD_WORK_FAST = 2 * (4096 + 16384) + 1024 + 2 * 262144 + 64
-};
+enum { EKD_WORK_SMALL = 4096, EKD_WORK_FAST = 2 * (8192 + 16384) + 1024 + 2 * 262144 + 64 };
 
 enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK }; /* modes, 3.1 */
 enum {
@@ -95,8 +92,8 @@ typedef struct {
 } ekd_tensor;
 
 typedef struct {
-    uint32_t first;    /* number of the first element in the tensor */
-    uint32_t elements; /* 0 before the first chunk */
+    uint32_t first; /* number of the first element in the tensor */
+    uint32_t elements;
     size_t data_at;
     uint32_t bytes, crc32c, value_count, position_count;
     size_t sizes_at, next_at;
@@ -141,7 +138,8 @@ ekd_result ekd_find(const ekd_file *file, uint32_t index, ekd_tensor *tensor);
 size_t ekd_stored_bytes(const ekd_tensor *tensor);
 size_t ekd_restored_bytes(const ekd_tensor *tensor);
 
-/* Chapter 3.4: the chunks of a tensor in order. Begin with a chunk of zero bytes. */
+/* Chapter 3.4: the chunks of a tensor in order; EKD_END behind the last one. */
+ekd_result ekd_first_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk);
 ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk);
 
 /* Chapter 4: prepares the tables of a tensor in `work`. The file, the tensor's record and `work`
@@ -195,7 +193,8 @@ enum {
     EKD__RANS_LOG2 = 12,
     EKD__SHA256_BYTES = 32,
     EKD__FAST_BITS = 11, /* looked up at once for several symbols */
-    EKD__FAST_TABLES = 4096 + 16384,
+    EKD__FAST_TABLES = 8192 + 16384,
+    EKD__BOTH_TABLES = 2 * EKD__FAST_TABLES, /* values and positions */
     EKD__FAST_ELEMENTS = 8192,
     EKD__FAST_MEAN_BITS = 6
 };
@@ -540,7 +539,8 @@ static ekd_result ekd__read_scales(ekd__cursor *body, ekd_tensor *tensor) {
 
 static ekd_result ekd__read_codebook(ekd__cursor *body, ekd_tensor *tensor) {
     const uint8_t *first;
-    uint8_t last, i, bits = 0;
+    uint8_t last, bits = 0;
+    unsigned i;
     if (!tensor->has_codebook)
         return EKD_OK;
     EKD__TRY(ekd__byte(body, &last));
@@ -548,7 +548,7 @@ static ekd_result ekd__read_codebook(ekd__cursor *body, ekd_tensor *tensor) {
     EKD__TRY(ekd__read_halves(body, tensor->codebook_count, tensor->half_codebook,
                               &tensor->codebook_at));
     first = body->data + tensor->codebook_at;
-    for (i = 0; i < (tensor->half_codebook ? 2 : 4); i++)
+    for (i = 0; i < (tensor->half_codebook ? 2u : 4u); i++)
         bits |= first[i];
     return ekd__is_sparse(tensor) && bits ? EKD_CORRUPT : EKD_OK;
 }
@@ -791,13 +791,20 @@ static ekd_result ekd__check_records(const ekd_file *file) {
     return payload_at == file->payload_at + file->payload_bytes ? EKD_OK : EKD_CORRUPT;
 }
 
+ekd_result ekd_first_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk) {
+    chunk->first = chunk->elements = chunk->bytes = 0;
+    chunk->data_at = tensor->payload_at;
+    chunk->next_at = tensor->index_at;
+    return ekd_next_chunk(file, tensor, chunk);
+}
+
 ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_chunk *chunk) {
     ekd__cursor body;
     body.data = file->data;
-    body.at = chunk->elements ? chunk->next_at : tensor->index_at;
+    body.at = chunk->next_at;
     body.end = tensor->next_at;
-    chunk->data_at = chunk->elements ? chunk->data_at + chunk->bytes : tensor->payload_at;
-    chunk->first = chunk->elements ? chunk->first + chunk->elements : 0;
+    chunk->data_at += chunk->bytes;
+    chunk->first += chunk->elements;
     if (tensor->mode == EKD_CONSTANT || chunk->first >= tensor->elements)
         return EKD_END;
     chunk->elements = ekd__chunk_elements(tensor, chunk->first);
@@ -846,15 +853,16 @@ static void ekd__fill_entries(ekd__code *code, const uint8_t levels[256]) {
 }
 
 #ifndef EKD_NO_FAST
-/* Follow the entries from each value of the next bits until they no longer hold a whole code. */
+/* Follow the entries from each value of the next bits until they no longer hold a whole code. An
+   entry of 0 is the beginning of a code of 12 bits. */
 static void ekd__fill_fast(ekd__code *code) {
-    unsigned index, size = 1u << code->bits;
+    unsigned index, size = 1u << EKD__FAST_BITS;
     for (index = 0; index < size; index++) {
         uint64_t entry = 0;
         unsigned used = 0, count = 0;
         while (count < 6) {
             unsigned one = code->entries[index >> used], length = one >> 8;
-            if (used + length > code->bits)
+            if (used + length > EKD__FAST_BITS)
                 break;
             entry |= (uint64_t)(one & 255) << 8 * count;
             used += length;
@@ -908,11 +916,11 @@ static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor,
     }
 #ifndef EKD_NO_FAST
     /* Entries of several symbols pay where several fit, and where many symbols are decoded. */
-    if (table_bytes >= EKD__FAST_TABLES && code->longest <= EKD__FAST_BITS && !code->is_single &&
+    if (table_bytes >= EKD__FAST_TABLES && !code->is_single &&
         tensor->elements >= EKD__FAST_ELEMENTS &&
         ekd__mean_bits(code) <= EKD__FAST_MEAN_BITS * 4096u) {
-        code->bits = EKD__FAST_BITS;
-        code->fast = (uint64_t *)(void *)(table + 4096);
+        code->bits = EKD__LONGEST;
+        code->fast = (uint64_t *)(void *)(table + 8192);
     }
 #endif
     ekd__fill_entries(code, levels);
@@ -954,8 +962,8 @@ static unsigned ekd__search(const ekd__code *code, uint64_t bits) {
 typedef struct {
     const uint8_t *start, *next, *end;
     uint64_t bits;
-    unsigned held; /* bits in `bits` */
-    size_t beyond;      /* bits, all 0, that were taken from behind the stream's end */
+    unsigned held;       /* bits in `bits` */
+    size_t beyond;       /* bits, all 0, that were taken from behind the stream's end */
     uint8_t *out, *stop; /* of its symbols */
 } ekd__stream;
 
@@ -1039,9 +1047,16 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
     entry##n >>= 48;                                                                               \
     bits##n >>= entry##n & 63;                                                                     \
     place##n += (size_t)entry##n;
+#define EKD__STOPPED(n) (entry##n - 1)
+#define EKD__LONG(n)                                                                               \
+    if (entry##n == 0) {                                                                           \
+        entry##n = entries[bits##n & ((1u << EKD__LONGEST) - 1)];                                  \
+        out[place##n >> 8] = (uint8_t)entry##n;                                                    \
+        place##n += (size_t)(entry##n >> 8) + 256;                                                 \
+    }
 #define EKD__ONE(n, i)                                                                             \
     entry##n = entries[bits##n & mask];                                                            \
-    out[(place##n >> 8) + i] = (uint8_t)entry##n;                                                  \
+    out[(place##n >> 8) + (i)] = (uint8_t)entry##n;                                                \
     entry##n >>= 8;                                                                                \
     bits##n >>= entry##n & 63;                                                                     \
     place##n += (size_t)entry##n;
@@ -1065,6 +1080,7 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
 static void ekd__decode_several(const ekd__code *code, ekd__stream *streams, uint8_t *out,
                                 const uint8_t *safe) {
     const uint64_t *fast = code->fast;
+    const uint16_t *entries = code->entries;
     size_t rounds, count, room = 32; /* five stores of eight bytes, six of them counted */
     EKD__EACH(EKD__OPEN)
     for (;;) {
@@ -1078,6 +1094,7 @@ static void ekd__decode_several(const ekd__code *code, ekd__stream *streams, uin
             for (; rounds; rounds--) {
                 EKD__EACH(EKD__REFILL)
                 EKD__EACH(EKD__SIX)
+                EKD__EACH(EKD__LONG)
             }
         }
         for (; rounds; rounds--) {
@@ -1087,6 +1104,10 @@ static void ekd__decode_several(const ekd__code *code, ekd__stream *streams, uin
             EKD__EACH(EKD__SIX)
             EKD__EACH(EKD__SIX)
             EKD__EACH(EKD__SIX)
+            /* A stream that met a code of 12 bits has stood still since; one branch for four. */
+            if ((EKD__STOPPED(0) | EKD__STOPPED(1) | EKD__STOPPED(2) | EKD__STOPPED(3)) >> 63) {
+                EKD__EACH(EKD__LONG)
+            }
         }
     }
     EKD__EACH(EKD__CLOSE)
@@ -1180,8 +1201,8 @@ static ekd_result ekd__huffman(const ekd_file *file, const ekd__code *code, ekd_
         }
 #ifndef EKD_NO_FAST
         if (group == 4 && !code->symbols)
-            (code->fast ? ekd__decode_several : ekd__decode_single)(
-                code, four, out, file->data + file->bytes - 8);
+            (code->fast ? ekd__decode_several : ekd__decode_single)(code, four, out,
+                                                                    file->data + file->bytes - 8);
 #endif
         for (i = 0; i < group; i++) {
             while (four[i].out < four[i].stop)
@@ -1408,7 +1429,8 @@ static ekd_result ekd__check_masks(const ekd_chunk *chunk, const uint8_t *masks)
 
 /* Checked positions spread values over a chunk, as codes or as weights. A mask's elements are all
    written, each with a value or with the zero symbol, so that no branch has to guess the bits; a
-   byte may be read behind the last value, where the work memory goes on. */
+   byte may be read behind the last value, where the work memory goes on.
+   NOLINTBEGIN(bugprone-macro-parentheses): a type can't stand in them. */
 #define EKD__SPREAD(name, type, element_of)                                                        \
     static void name(const ekd_chunk *chunk, int is_mask, const uint8_t *values,                   \
                      const uint8_t *positions, const float *weights, type *out) {                  \
@@ -1435,6 +1457,7 @@ static ekd_result ekd__check_masks(const ekd_chunk *chunk, const uint8_t *masks)
         }                                                                                          \
         (void)weights;                                                                             \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 #define EKD__AS_CODE(symbol) ((uint8_t)(symbol))
 #define EKD__AS_WEIGHT(symbol) (weights[symbol])
 EKD__SPREAD(ekd__spread_codes, uint8_t, EKD__AS_CODE)
@@ -1523,9 +1546,9 @@ ekd_result ekd_begin(const ekd_file *file, const ekd_tensor *tensor, void *work,
     }
 #endif
 #ifndef EKD_NO_FAST
-    if (decoder->table_bytes > 2 * EKD__FAST_TABLES) {
-        decoder->room = decoder->table + 2 * EKD__FAST_TABLES;
-        decoder->room_bytes = decoder->table_bytes - 2 * EKD__FAST_TABLES;
+    if (decoder->table_bytes > EKD__BOTH_TABLES) {
+        decoder->room = decoder->table + EKD__BOTH_TABLES;
+        decoder->room_bytes = decoder->table_bytes - EKD__BOTH_TABLES;
         decoder->table_bytes = EKD__FAST_TABLES;
     }
 #endif
@@ -1599,10 +1622,12 @@ ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, voi
     EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
     if (tensor->mode == EKD_CONSTANT)
         return ekd__repeat(&decoder, out, bytes);
-    chunk.elements = 0;
-    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK)
+    result = ekd_first_chunk(file, tensor, &chunk);
+    while (result == EKD_OK) {
         EKD__TRY(ekd_decode_chunk(&decoder, &chunk, out + chunk.first * width,
                                   bytes - chunk.first * width));
+        result = ekd_next_chunk(file, tensor, &chunk);
+    }
     return result == EKD_END ? EKD_OK : result;
 }
 
@@ -1833,7 +1858,8 @@ static void ekd__restore_codes(const ekd_decoder *decoder, const ekd_chunk *chun
     for (done = 0; done < chunk->elements; done += count, left -= count) {
         if (!left) {
             left = run;
-            scale = ekd__next_scale(&scales);
+            if (has_channels)
+                scale = ekd__next_scale(&scales);
         }
         count = chunk->elements - done < left ? chunk->elements - done : left;
         if (is_fast) {
@@ -1921,7 +1947,6 @@ ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, v
         return EKD_SMALL_BUFFER;
     bytes = tensor->elements * width;
     EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
-    chunk.elements = 0;
     if (tensor->mode == EKD_CONSTANT) {
         size_t stored = tensor->elements * ekd_stored_bytes(tensor);
         EKD__TRY(ekd__repeat(&decoder, begin + (bytes - stored), stored));
@@ -1930,9 +1955,12 @@ ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, v
         ekd__restore(&decoder, &chunk, begin);
         return EKD_OK;
     }
-    while ((result = ekd_next_chunk(file, tensor, &chunk)) == EKD_OK)
+    result = ekd_first_chunk(file, tensor, &chunk);
+    while (result == EKD_OK) {
         EKD__TRY(ekd_restore_chunk(&decoder, &chunk, begin + chunk.first * width,
                                    bytes - chunk.first * width));
+        result = ekd_next_chunk(file, tensor, &chunk);
+    }
     return result == EKD_END ? EKD_OK : result;
 }
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fuzz import seeds
+
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
 CORPUS = HERE.parent / "fuzz" / "corpus"
 INCLUDE = HERE.parents[1] / "edgekit" / "embed"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-WORK_BYTES = (4096, 5120, 24576, 45056, 566336)
+WORK_BYTES = (4096, 5120, 32768, 53248, 574528)
 """From the least to EKD_WORK_FAST: each unlocks a faster way of decoding."""
 
 BESIDE_THE_DECODER = ("packed_", "names_", "manifest_", "sha256")
@@ -109,7 +111,7 @@ def test_damaged_files_never_leave_their_buffers(harness: Path, tmp_path: Path) 
             files.append(tmp_path / f"{source.stem}_{number}.ekp")
             files[-1].write_bytes(damaged)
 
-    for work_bytes in ("4096", "566336"):
+    for work_bytes in ("4096", "574528"):
         found = _results(_run(harness, work_bytes, *files))
 
         assert len(found) == len(files)
@@ -125,6 +127,9 @@ def test_the_kept_corpus_runs_clean_without_an_engine(target: str, tmp_path: Pat
         flags=["-std=c99", *SANITIZED, "-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"],
     )
     corpus = sorted((CORPUS / target).iterdir())
+    seeds.main([str(tmp_path / "seeds")])
+    corpus += sorted((tmp_path / "seeds" / target).iterdir())
 
-    assert corpus
     _run(program, *corpus)
+
+    assert len(corpus) > 50

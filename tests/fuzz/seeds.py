@@ -1,4 +1,4 @@
-"""Seeds of the fuzz targets: the golden vectors, and single chunks as tests/c/fuzz_chunk.c reads them.
+"""Seeds of the fuzz targets: the golden vectors, and chunks as tests/c/fuzz_chunk.c reads them.
 
 Run: python -m tests.fuzz.seeds FOLDER
 """
@@ -33,9 +33,9 @@ def chunk_seed(tensor: Tensor, mode: Mode, coder: Coder, streams: int) -> bytes:
     return head + elements + record + tensor.payload + bytes(32)
 
 
-def main() -> None:
-    """Write both folders of seeds."""
-    folder = Path(sys.argv[1])
+def main(words: list[str]) -> None:
+    """Write both folders of seeds into the folder that is named."""
+    folder = Path(words[0])
     for name in ("file", "chunk"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for vector in sorted(GOLDEN.glob("*/*.ekp")):
@@ -50,9 +50,7 @@ def main() -> None:
             *((Coder.HUFFMAN, n) for n in (4, 8)),
             (Coder.RANS, 1),
         ):
-            tensor = coded(
-                grid(codes), mode, coder=coder, streams=streams, chunk_log2=14
-            )
+            tensor = coded(grid(codes), mode, coder=coder, streams=streams, chunk_log2=14)
             seed = chunk_seed(tensor, mode, coder, streams)
             if seed:
                 name = f"{mode.name}_{coder.name}_{streams}_{count}_{spread:.0f}".lower()
@@ -60,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

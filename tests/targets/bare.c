@@ -47,4 +47,5 @@ static void bare_fault(void) {
 __attribute__((section(".vectors"), used)) static const struct {
     uint32_t *stack;
     void (*handlers[15])(void);
-} bare_vectors = {bare_stack, {bare_reset, bare_fault, bare_fault, bare_fault, bare_fault, bare_fault}};
+} bare_vectors = {bare_stack,
+                  {bare_reset, bare_fault, bare_fault, bare_fault, bare_fault, bare_fault}};
