@@ -6,6 +6,7 @@ calls release the interpreter lock.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -47,6 +48,8 @@ _ERRORS: dict[str, type[FormatError]] = {
     "corrupt": CorruptError,
     "limit": LimitError,
 }
+
+_THREAD = threading.local()
 
 _RESTORED = ("", "f4", "f2", "u2", "f8", "i1", "u1", "i4", "i8")
 """numpy types of the restored types of chapter 3.2, in their order."""
@@ -177,8 +180,10 @@ def decode_codes(file: Buffer, index: int) -> NDArray[np.uint8]:
 
 
 def _work() -> Any:
-    """The decoder's work memory: as much as it can use, aligned for its tables."""
-    return _allocate("uint64_t[]", lib.EKD_WORK_FAST // 8)
+    """The thread's work memory for the decoder: as much as it can use, aligned for its tables."""
+    if not hasattr(_THREAD, "work"):
+        _THREAD.work = _allocate("uint64_t[]", lib.EKD_WORK_FAST // 8)
+    return _THREAD.work
 
 
 def _open(file: Buffer) -> tuple[Any, Any]:
