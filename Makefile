@@ -64,6 +64,7 @@ lint: install
 	$(BIN)/ruff check --quiet
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python tools/cli_reference.py --check
+	$(BIN)/python tools/models_page.py --check
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/cppcheck --quiet --language=c --error-exitcode=1 --inline-suppr \
@@ -75,6 +76,7 @@ lint: install
 .PHONY: docs
 docs: install
 	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/models_page.py
 
 # These two install their own compilers and emulators; they need root on Debian.
 .PHONY: targets

@@ -1,6 +1,12 @@
 """The zoo: light networks built from their own blocks, with the numbers that they recount to."""
 
-from edgekit_models.counting import count_layers, count_multiply_adds, count_parameters
+from edgekit_models.counting import (
+    count_layers,
+    count_multiply_adds,
+    count_parameters,
+    count_shares,
+    count_totals,
+)
 from edgekit_models.registry import UnknownNetworkError, build, names, spec
 from edgekit_models.spec import ModelSpec, Paper
 
@@ -12,6 +18,8 @@ __all__ = [
     "count_layers",
     "count_multiply_adds",
     "count_parameters",
+    "count_shares",
+    "count_totals",
     "names",
     "spec",
 ]

@@ -28,6 +28,14 @@ WIDE_TABLE = (64, 64, 64, 128, 128, 128, 256, 256, 256)
 PYRAMID_TABLE = tuple(math.floor(16 + 240 * k / 9) for k in range(1, 10))
 """floor(16 + 240 k / 9): 42, 69, 96, 122, 149, 176, 202, 229, 256."""
 
+COLUMNS: dict[str, tuple[int, ...]] = {
+    "resnet": RESNET_TABLE,
+    "wide": WIDE_TABLE,
+    "pyramid": PYRAMID_TABLE,
+    # As a much-copied table prints it, with two digits of the eighth width swapped.
+    "pyramid_printed": (*PYRAMID_TABLE[:7], 299, PYRAMID_TABLE[8]),
+}
+
 Kind = Literal["plain", "projected", "padded"]
 
 
@@ -132,7 +140,7 @@ class SmallResNet(nn.Module):
 
 
 def channel_table(
-    widths: Sequence[int] = RESNET_TABLE,
+    column: str | Sequence[int] = "resnet",
     *,
     kind: Kind = "projected",
     in_channels: int = 3,
@@ -140,9 +148,11 @@ def channel_table(
 ) -> SmallResNet:
     """A network from a column of channels: three entries each at 32x32, 16x16 and 8x8.
 
-    widths: one entry a block, a multiple of three of them. kind: 'plain' has one convolution an
-    entry; 'projected' a residual block with 1x1 projections; 'padded' one with zero channels.
+    column: a name in `COLUMNS`, or channels, a multiple of three of them. kind: 'plain' has one
+    convolution an entry; 'projected' a residual block with 1x1 projections; 'padded' one with
+    zero channels.
     """
+    widths = COLUMNS[column] if isinstance(column, str) else column
     stage = len(widths) // 3
     channels, blocks = 16, list[nn.Module]()
     for position, width in enumerate(widths):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import edgekit_models
 from tests.support import Cli
 
@@ -39,4 +41,31 @@ def test_an_unknown_name_is_a_usage_error(cli: Cli) -> None:
     assert outcome.exit_code == 2
     assert outcome.stdout == ""
     assert "did you mean mobilenetv2" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_the_comparison_names_its_rules_and_verdicts(cli: Cli) -> None:
+    table = cli("models", "--compare")
+    markdown = cli("models", "--compare", "--format", "markdown")
+    figures = json.loads(cli("models", "--compare", "--format", "json").stdout)["rows"]
+
+    assert "299 should be 229" in table.stdout
+    assert markdown.stdout.count("\n| A") == sum(f["row"].startswith("A") for f in figures)
+    assert {"stated", "counted", "rule", "verdict", "reason"} <= set(figures[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("models", "vgg16", "--compare"), "leave the name out"),
+        (("models", "--format", "markdown"), "goes with --compare only"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_one_line(
+    cli: Cli, arguments: tuple[str, ...], told: str
+) -> None:
+    outcome = cli(*arguments)
+
+    assert outcome.exit_code == 2
+    assert told in outcome.stderr
     assert outcome.stderr.count("\n") == 1
