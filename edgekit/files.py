@@ -19,6 +19,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises OutputError where the folder is missing, is read-only, or the disk is full.
     """
     target = Path(path)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        # Renaming over a device would take the device away.
+        raise OutputError(f"can't write {target}: it isn't a regular file; name another one")
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{target.name}.", suffix=".part", dir=target.parent

@@ -176,3 +176,14 @@ main.run()
     assert b"Traceback" not in stderr
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["model.ekp"]
+
+
+def test_a_device_is_refused_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(OutputError, match="isn't a regular file"):
+        write_atomic(pipe, b"data")
+
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

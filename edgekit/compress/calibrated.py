@@ -123,7 +123,14 @@ class Calibration:
         target = 8.0 * target_bytes
         best: Calibrated | None = None
         for _ in range(_SIZE_ROUNDS):
-            found = self._best_damping(self._steps(max(target, 1.0)))
+            try:
+                steps = self._steps(max(target, 1.0))
+            except PlanError as error:
+                raise PlanError(
+                    f"no file of {target_bytes:,} bytes can be made of this model: graph, names "
+                    "and biases leave no room for its weights"
+                ) from error
+            found = self._best_damping(steps)
             size = packed_bytes(found)
             if size <= target_bytes:
                 best = found

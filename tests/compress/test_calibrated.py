@@ -176,7 +176,7 @@ def test_a_target_size_is_kept_and_nearly_used(
 def test_a_size_that_no_grid_reaches_is_refused(
     tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
 ) -> None:
-    with pytest.raises(PlanError, match=r"no grid makes|can't be reached"):
+    with pytest.raises(PlanError, match="leave no room for its weights"):
         compress(
             tiny_onnx_path, tmp_path / "t.ekp", calibration=inputs, goal=Goal(target_bytes=300)
         )
