@@ -295,7 +295,7 @@ def measure(case: Case, others: list[Peer], rounds: int) -> dict[str, Row]:
         size = len(coded) if isinstance(coded, bytes) else coded[0].nbytes
         if peer.name.endswith("Huffman"):  # of a part
             share = coded[3] / coded[2]
-            row = Row(peer.name, round(size * share), [seconds[0] * share])
+            row = Row(f"{peer.name}*", round(size * share), [seconds[0] * share])
             timed(lambda p=peer, c=coded: p.decode(c), row.decode_s)  # type: ignore[misc]
             row.decode_s[0] *= share
             tasks.append((row, lambda: None, 0))
@@ -317,7 +317,7 @@ def show(case: Case, rows: dict[str, Row]) -> None:
         f"  {'':22}{'bytes':>12}{'x H0':>8}{'encode MB/s':>13}{'decode MB/s':>13}{'x zstd -3':>11}"
     )
     zstd = rows.get("zstd -3")
-    for row in rows.values():
+    for row in rows.values():  # a * marks figures that were taken on a part
         encoding = f"{count / statistics.median(row.encode_s) / 1e6:.1f}" if row.encode_s else ""
         decode_s = statistics.median(row.decode_s)
         ratio = f"{statistics.median(zstd.decode_s) / decode_s:.2f}" if zstd else ""
