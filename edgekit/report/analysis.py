@@ -1,0 +1,100 @@
+"""A model's layers, channels and correlations, as a table and as a picture."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from edgekit.errors import MissingDependencyError
+from edgekit.inspect.analyze import AnalysisReport, LayerAnalysis
+
+_SHOWN = 9
+"""Correlation matrices in the picture: those of the costliest layers."""
+
+
+def render_table(report: AnalysisReport) -> RenderableType:
+    """One line a layer, then what they suggest."""
+    title = f"{report.path} on {report.inputs} inputs, {1e3 * report.seconds:.2f} ms an input"
+    table = Table(title=title)
+    for heading in (
+        "layer",
+        "multiply-adds",
+        "parameters",
+        "time",
+        "channels",
+        "never / hardly fire",
+        "mean |r|",
+        "effective rank",
+        "least change by removal",
+    ):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for layer in report.layers:
+        table.add_row(*_cells(layer))
+    advice = [f"{layer.name}: {line}" for layer in report.layers for line in layer.advice]
+    return Group(table, *(advice or ["Nothing stands out."]))
+
+
+def picture(report: AnalysisReport) -> bytes:
+    """A PNG: shares of each layer, channels that hardly fire, correlations of the costliest layers.
+
+    Raises MissingDependencyError where matplotlib isn't installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "report") from error
+    count = len(report.layers)
+    shown = sorted(report.layers, key=lambda layer: -(layer.multiply_add_share or 0))[:_SHOWN]
+    rows = -(-len(shown) // 3)
+    figure = Figure(figsize=(12, 3 + 0.22 * count + 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    heights = [2 + 0.22 * count, 3.2 * rows]
+    ((top,), (bottom,)) = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)
+    costs, dead = top.subplots(1, 2, sharey=True)
+    places = range(count)
+    for offset, (label, shares) in enumerate(
+        {
+            "multiply-adds": [layer.multiply_add_share or 0 for layer in report.layers],
+            "parameters": [layer.parameter_share for layer in report.layers],
+            "time": [layer.time_share for layer in report.layers],
+        }.items()
+    ):
+        costs.barh([p + 0.27 * (offset - 1) for p in places], shares, height=0.25, label=label)
+    costs.set_yticks(list(places), [layer.name for layer in report.layers], fontsize=7)
+    costs.invert_yaxis()
+    costs.set_xlabel("share of the model")
+    costs.legend()
+    dead.barh(list(places), [(layer.hardly or 0) / layer.channels for layer in report.layers])
+    dead.set_xlabel("share of channels that hardly fire")
+    dead.set_xlim(0, 1)
+    grid = bottom.subplots(rows, 3, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, layer in zip(grid.flat, shown, strict=False):
+        axes.imshow(layer.statistics.correlation, vmin=-1, vmax=1, cmap="RdBu_r")
+        axes.set_title(
+            f"{layer.name}\nrank {layer.effective_rank:.0f} of {layer.channels}", fontsize=7
+        )
+    out = io.BytesIO()
+    # No version and date: the same report gives the same bytes.
+    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _cells(layer: LayerAnalysis) -> tuple[str, ...]:
+    share = "-" if layer.multiply_add_share is None else f"{layer.multiply_add_share:.1%}"
+    least = layer.removals[0]
+    return (
+        layer.name,
+        share,
+        f"{layer.parameter_share:.1%}",
+        f"{layer.time_share:.1%}",
+        str(layer.channels),
+        "-" if layer.never is None else f"{layer.never} / {layer.hardly}",
+        f"{layer.mean_correlation:.2f}",
+        f"{layer.effective_rank:.0f}",
+        f"{least.change:.1e} (channel {least.channel})",
+    )
