@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.embed.generate import EmbeddedTensor, EmbedReport, embed
+from edgekit.embed.app import EmbeddedTensor
+from edgekit.embed.generate import EmbedReport, embed
 
 __all__ = ["EmbedReport", "EmbeddedTensor", "embed"]
