@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError
+from edgekit.images import is_picture_folder, read_pictures
+from edgekit.preprocess import Preprocess
 
 Split = Literal["train", "test"]
 
@@ -76,26 +78,40 @@ class RawImages:
 
 
 def load_labelled(
-    spec: str | os.PathLike[str] = FASHION_MNIST, *, split: Split = "test"
+    spec: str | os.PathLike[str] = FASHION_MNIST,
+    *,
+    split: Split = "test",
+    preprocess: Preprocess | None = None,
+    most: int | None = None,
 ) -> Labelled:
     """Evaluation data by name or path.
 
-    spec: `fashion-mnist`, a folder with its four idx .gz files, or an .npz file with `inputs`
-    (N, ...) float32 and, if known, `labels` (N,) integers. `split` chooses a part of
-    Fashion-MNIST; an .npz is one part.
+    spec: `fashion-mnist`, a folder with its four idx .gz files, a folder of pictures (labels from
+    its subfolders or its labels.csv), an .npz file with `inputs` (N, ...) float32 and, if known,
+    `labels` (N,) integers, or an .npy file of inputs alone. split: a part of Fashion-MNIST; all
+    else is one part. preprocess: how pictures become inputs. most: of a folder's pictures, to be
+    read.
 
     Raises DataError with one line about what is wrong, where, and what to do.
     """
     if spec == FASHION_MNIST:
         return _labelled(read_fashion_mnist(split))
     path = Path(spec)
+    if path.is_dir() and is_picture_folder(path):
+        if preprocess is None:
+            raise DataError(
+                f"{path} holds pictures; say how they become inputs with --preprocess, such as "
+                "imagenet, unit or a .toml file"
+            )
+        inputs, labels = read_pictures(path, preprocess, most=most)
+        return Labelled(inputs, labels, path.name, "all", os.fspath(path))
     if path.is_dir():
         return _labelled(read_fashion_mnist(split, folder=path))
-    if path.suffix == ".npz":
-        return _read_npz(path)
+    if path.suffix in {".npz", ".npy"}:
+        return _read_arrays(path)
     raise DataError(
         f"can't use {os.fspath(spec)!r} as data; give {FASHION_MNIST!r}, a folder that holds "
-        f"its idx .gz files, or an .npz file with 'inputs' and 'labels'"
+        "its idx .gz files or pictures, an .npz file with 'inputs' and 'labels', or an .npy file"
     )
 
 
@@ -208,18 +224,24 @@ def _labelled(raw: RawImages) -> Labelled:
     )
 
 
-def _read_npz(path: Path) -> Labelled:
+def _read_arrays(path: Path) -> Labelled:
+    labels: NDArray[Any] | None = None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if "inputs" not in arrays:
-                present = ", ".join(sorted(arrays)) or "nothing"
-                raise DataError(f"{path}: holds {present} but no array named 'inputs'")
-            inputs: NDArray[Any] = arrays["inputs"]
-            labels: NDArray[Any] | None = arrays.get("labels")
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                inputs: NDArray[Any] = loaded
+            else:
+                if "inputs" not in loaded:
+                    present = ", ".join(sorted(loaded)) or "nothing"
+                    raise DataError(f"{path}: holds {present} but no array named 'inputs'")
+                inputs, labels = loaded["inputs"], loaded.get("labels")
     except FileNotFoundError as error:
         raise DataError(f"{path} doesn't exist") from error
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise DataError(f"{path}: not a readable .npz of plain arrays ({error})") from error
+        raise DataError(
+            f"{path}: not a readable {path.suffix} of plain arrays ({error})"
+        ) from error
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
     if inputs.ndim < 2 or len(inputs) == 0 or inputs.dtype.kind != "f":

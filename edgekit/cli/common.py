@@ -29,6 +29,14 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, help="Threads of onnxruntime; its own choice by default."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+PreprocessOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        help="How pictures become inputs: imagenet, unit, symmetric, bytes, fashion-mnist or a "
+        ".toml file.",
+    ),
+]
 
 
 class Report(Protocol):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, show
+from edgekit.cli.common import Format, FormatOption, PreprocessOption, show
 from edgekit.errors import UsageError
 
 
@@ -55,8 +55,12 @@ def compress(
     ] = Coder.HUFFMAN,
     calibration: Annotated[
         str | None,
-        typer.Option(help="Unlabelled inputs: an .npz file, fashion-mnist, its folder, or noise."),
+        typer.Option(
+            help="Unlabelled inputs: an .npz or .npy file, a folder of pictures, fashion-mnist, "
+            "or noise."
+        ),
     ] = None,
+    preprocess: PreprocessOption = None,
     bits_per_weight: Annotated[
         float | None,
         typer.Option(help="Spend this many bits a weight, where they matter most."),
@@ -90,6 +94,7 @@ def compress(
         scope=scope.value,
         coder=coder.value,
         calibration=calibration,
+        preprocess=preprocess,
         goal=Goal(
             bits_per_weight=bits_per_weight,
             target_bytes=None if target_size is None else parse_size(target_size),

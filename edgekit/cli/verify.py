@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, SeedOption, ThreadsOption, show
+from edgekit.cli.common import (
+    Format,
+    FormatOption,
+    PreprocessOption,
+    SeedOption,
+    ThreadsOption,
+    show,
+)
 from edgekit.errors import CheckFailedError
 
 
@@ -18,8 +25,9 @@ def verify(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="fashion-mnist, a folder with its files, or an .npz file."),
+        typer.Option(help="fashion-mnist, a folder of pictures, or an .npz file."),
     ] = None,
+    preprocess: PreprocessOption = None,
     min_agreement: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least share of equal top-1 answers.")
     ] = None,
@@ -41,6 +49,7 @@ def verify(
         packed,
         against=against,
         data=data,
+        preprocess=preprocess,
         threads=threads,
         seed=seed,
         min_agreement=min_agreement,

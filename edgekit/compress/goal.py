@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from edgekit.compress.noise import natural_noise
 from edgekit.data import FASHION_MNIST, load_labelled
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
+from edgekit.graph.inputs import input_shapes
+from edgekit.preprocess import Preprocess
 
 NOISE = "noise"
 """Calibration without data: 1/f noise of the model's input shape."""
@@ -59,12 +63,15 @@ class CalibrationInputs:
 
 
 def calibration_inputs(
-    graph: Graph, spec: str | os.PathLike[str] | NDArray[np.float32]
+    graph: Graph,
+    spec: str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]],
+    preprocess: Preprocess | None = None,
 ) -> CalibrationInputs:
     """Inputs by name, path or value; at most 1,024 small or 128 large ones, evenly spread.
 
-    spec: "noise", `fashion-mnist` (its training images), a folder or .npz that
-    edgekit.data.load_labelled takes, or an array (N, ...). Raises DataError.
+    spec: "noise", `fashion-mnist` (its training images), a folder, .npz or .npy that
+    edgekit.data.load_labelled takes, an array (N, ...), or batches (n, ...) to iterate over, of
+    which the first are taken. preprocess: how pictures become inputs. Raises DataError.
     """
     if isinstance(spec, np.ndarray):
         return CalibrationInputs(_spread(spec.astype(np.float32)), "given inputs")
@@ -72,8 +79,15 @@ def calibration_inputs(
         rng = np.random.default_rng(_SEED)
         noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), rng)
         return CalibrationInputs(noise, f"1/f noise, seed {_SEED}")
+    if not isinstance(spec, str | os.PathLike):
+        return CalibrationInputs(_gathered(spec), "given inputs")
     is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()
-    found = load_labelled(spec, split="train" if is_fashion else "test")
+    found = load_labelled(
+        spec,
+        split="train" if is_fashion else "test",
+        preprocess=preprocess,
+        most=None if preprocess is None else _most(math.prod(preprocess.shape)),
+    )
     return CalibrationInputs(_spread(found.inputs), f"{found.name} {found.split}")
 
 
@@ -92,23 +106,39 @@ def parse_size(text: str) -> int:
 
 
 def _spread(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    most = min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, inputs[:1].size)))
+    most = _most(inputs[:1].size)
     step = max(1, len(inputs) // most)
     return np.ascontiguousarray(inputs[::step][:most])
 
 
+def _gathered(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The first inputs of the batches, as many as are used."""
+    taken: list[NDArray[np.float32]] = []
+    count = 0
+    for batch in batches:
+        array = np.asarray(batch, np.float32)
+        if array.ndim < 2 or (taken and array.shape[1:] != taken[0].shape[1:]):
+            raise DataError(f"calibration batches must be alike in shape, got {array.shape}")
+        taken.append(array)
+        count += len(array)
+        if count >= _most(array[:1].size):
+            break
+    if not count:
+        raise DataError("the calibration data hold no inputs")
+    return np.concatenate(taken)[: _most(taken[0][:1].size)]
+
+
+def _most(elements: int) -> int:
+    """How many inputs of this size are used."""
+    return min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, elements)))
+
+
 def _input_shape(graph: Graph) -> tuple[int, ...]:
     """The shape of one input, without the batch."""
-    model = graph.empty_model()
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    value = next(value for value in model.graph.input if value.name not in initializers)
-    sizes = [
-        size.dim_value if size.HasField("dim_value") else 0
-        for size in value.type.tensor_type.shape.dim
-    ]
+    name, sizes = next(iter(input_shapes(graph.empty_model()).items()))
     if len(sizes) < 2 or min(sizes[1:]) < 1:
         raise DataError(
-            f"input {value.name} leaves sizes open, so no noise of its shape can be made; "
+            f"input {name} leaves sizes open, so no noise of its shape can be made; "
             "give calibration data with --calibration data.npz"
         )
-    return tuple(sizes[1:])
+    return sizes[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,14 @@ from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
 from edgekit.errors import OutputError, PlanError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import Graph, load_graph
+from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.writer import CoderName, measure, pack
+from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CompressedModel, CompressedTensor
 
 NO_GOAL = Goal()
+
+CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
 
 
 def compress(
@@ -40,7 +45,8 @@ def compress(
     sparsity: float = 0.0,
     scope: Scope = "global",
     coder: CoderName = "huffman",
-    calibration: str | os.PathLike[str] | NDArray[np.float32] | None = None,
+    calibration: CalibrationSource | None = None,
+    preprocess: str | os.PathLike[str] | None = None,
     goal: Goal = NO_GOAL,
     dry_run: bool = False,
 ) -> CompressionReport:
@@ -54,6 +60,8 @@ def compress(
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
     calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to round
         with error feedback and to correct biases; "noise" needs no data.
+    preprocess: how pictures become inputs: a preset of edgekit.preprocess or a .toml file. It is
+        kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
         calibration inputs it is met on noise.
     dry_run: do all but write the file.
@@ -68,6 +76,7 @@ def compress(
     if calibration is not None and (method != "uniform" or scope != "global"):
         raise PlanError("calibration works with the uniform method and the global scope")
     graph = load_graph(source)
+    pictures = None if preprocess is None else make_preprocess(preprocess, _first_shape(graph))
     plan = make_plan(
         graph.weights,
         bits=bits,
@@ -82,11 +91,13 @@ def compress(
     if calibration is None:
         model, fidelities = apply_plan(graph, plan)
     else:
-        inputs = calibration_inputs(graph, calibration)
+        inputs = calibration_inputs(graph, calibration, pictures)
         recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
         recipe |= {key: value for key, value in asdict(goal).items() if value is not None}
         found = _calibrate(graph, plan, inputs, goal, sparsity=sparsity, coder=coder)
         model, fidelities = apply_plan(graph, plan, found)
+    if pictures is not None:
+        model.manifest["preprocessing"] = pictures.to_dict()
     # The float weights aren't needed any more, and a packed file is made in memory.
     del graph
     data = pack(model, coder=coder)
@@ -176,6 +187,10 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
         "preprocessing": None,
         "metrics": metrics,
     }
+
+
+def _first_shape(graph: Graph) -> tuple[int, ...]:
+    return next(iter(input_shapes(graph.empty_model()).values()), ())
 
 
 def _check_output(output: str | os.PathLike[str] | None, *, dry_run: bool) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
+from edgekit.data import CLASSES, FASHION_MNIST
+from edgekit.errors import DataError
 from edgekit.packfile import PackedModel
 from edgekit.packfile.layout import TYPE_BYTES
+from edgekit.preprocess import Preprocess
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,15 @@ class App:
     """A packed model that is sound, on its way into an app.
 
     packed: the file. tensors: those that the app decodes. prefix: begins the names of files and
-    symbols; a C name in lower case.
+    symbols; a C name in lower case. preprocess: how a picture becomes an input; None where the
+    model takes no pictures. labels: names of the classes; empty where they aren't known.
     """
 
     packed: PackedModel
     tensors: tuple[EmbeddedTensor, ...]
     prefix: str
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def data(self) -> bytes:
@@ -56,9 +64,32 @@ class App:
         return sum(tensor.restored_bytes for tensor in self.tensors)
 
 
-def make_app(packed: PackedModel, prefix: str) -> App:
+def make_app(
+    packed: PackedModel,
+    prefix: str,
+    *,
+    preprocess: Preprocess | None = None,
+    labels: tuple[str, ...] = (),
+) -> App:
     """An app of every tensor of a packed file."""
-    return App(packed, tuple(_tensors(packed, prefix.upper())), prefix)
+    return App(packed, tuple(_tensors(packed, prefix.upper())), prefix, preprocess, labels)
+
+
+def read_labels(spec: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of classes in their order: `fashion-mnist`, or a text file with one a line.
+
+    Raises DataError.
+    """
+    if spec == FASHION_MNIST:
+        return CLASSES
+    try:
+        lines = Path(spec).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"can't read labels from {os.fspath(spec)}: {error}") from error
+    labels = tuple(line.strip() for line in lines)
+    if not labels or not all(labels):
+        raise DataError(f"{os.fspath(spec)} needs the name of a class on every line")
+    return labels
 
 
 def _tensors(model: PackedModel, prefix: str) -> Iterator[EmbeddedTensor]:

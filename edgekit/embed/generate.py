@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.embed import c
-from edgekit.embed.app import EmbeddedTensor, make_app
+from edgekit.embed.app import EmbeddedTensor, make_app, read_labels
 from edgekit.errors import OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import open_packfile
+from edgekit.packfile.pictures import first_input_shape, packed_preprocess
+from edgekit.preprocess import default_preprocess
 
 TARGETS = {"c": c.files}
 """Kinds of app, each with the function that makes its files."""
@@ -47,14 +49,20 @@ def embed(
     *,
     target: str = "c",
     prefix: str = "model",
+    preprocess: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
 ) -> EmbedReport:
     """Write an app folder that carries a packed file and decodes it.
 
     packed: the packed file. output: the folder, made if it isn't there; files of the same names
-    in it are replaced. target: "c". prefix: begins the names of files and C symbols.
+    in it are replaced. target: a key of TARGETS. prefix: begins the names of files and C symbols.
+    preprocess: how a picture becomes an input, as edgekit.preprocess.make_preprocess takes it; by
+    default what the packed file says, or pixels to 0..1. labels: a text file with a class's name a
+    line, or `fashion-mnist`.
 
     Raises the FormatError of a broken packed file, UsageError for an unknown target or a prefix
-    that isn't a C name in lower case, and OutputError.
+    that isn't a C name in lower case, DataError for settings or labels that can't be used, and
+    OutputError.
     """
     if target not in TARGETS:
         raise UsageError(f"no target {target!r}; known: {', '.join(TARGETS)}")
@@ -63,7 +71,13 @@ def embed(
     model = open_packfile(packed)
     # Decoding shows that every chunk is sound before an app is built on it.
     model.weights()
-    app = make_app(model, prefix)
+    app = make_app(
+        model,
+        prefix,
+        preprocess=packed_preprocess(model, preprocess)
+        or default_preprocess(first_input_shape(model)),
+        labels=() if labels is None else read_labels(labels),
+    )
     contents = TARGETS[target](app)
     folder = Path(output)
     try:

@@ -14,6 +14,7 @@ from edgekit.codec import native
 from edgekit.data import Labelled, load_labelled
 from edgekit.errors import CorruptError, UsageError
 from edgekit.packfile import open_packfile
+from edgekit.packfile.pictures import packed_preprocess
 from edgekit.runtime.parity import (
     Difference,
     accuracy,
@@ -31,6 +32,8 @@ from edgekit.runtime.side_by_side import (
 )
 
 _RANDOM_INPUTS = 8
+_MOST_PICTURES = 2000
+"""Of a folder, so that 1.2 GB hold them at 224x224."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ def verify(
     *,
     against: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    preprocess: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     seed: int = 0,
     min_agreement: float | None = None,
@@ -108,7 +112,8 @@ def verify(
 
     packed: the packed file. against: the original ONNX file, or another packed one. data: a name
     or path that edgekit.data.load_labelled takes; without it, 8 inputs of normal numbers are drawn
-    with `seed`. min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
+    with `seed`. preprocess: how pictures become inputs, where the packed file doesn't say it.
+    min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
     accuracy that may be lost. max_difference: largest difference that the first output may have.
 
     Bounds that aren't met are listed in the report's `failures`; nothing is raised for them.
@@ -121,7 +126,10 @@ def verify(
             "a bound on agreement, drop or difference needs a model to compare with: --against"
         )
     integrity = check_integrity(packed)
-    labelled = None if data is None else load_labelled(data)
+    labelled = None
+    if data is not None:
+        pictures = packed_preprocess(open_packfile(packed), preprocess)
+        labelled = load_labelled(data, preprocess=pictures, most=_MOST_PICTURES)
     if max_drop is not None and (labelled is None or labelled.labels is None):
         raise UsageError("a bound on the drop of accuracy needs data with labels: --data")
     answers = None

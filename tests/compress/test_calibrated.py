@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import edgekit
 from edgekit.compress.calibrate import Probe, layer_statistics
@@ -20,6 +22,9 @@ from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
+from edgekit.packfile import open_packfile
+from edgekit.packfile.pictures import packed_preprocess
+from edgekit.preprocess import make_preprocess
 
 
 @pytest.fixture
@@ -248,6 +253,53 @@ def test_noise_falls_with_frequency(rng: np.random.Generator) -> None:
 
     power = np.abs(np.fft.rfft2(pictures[:, 0])) ** 2
     assert power[:, 0, 1].mean() > 20 * power[:, 0, 8].mean() > 20 * power[:, 0, 16].mean()
+
+
+def test_a_folder_of_pictures_calibrates_and_leaves_its_settings_in_the_file(
+    tiny_onnx_path: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(6):
+        pixels = rng.integers(0, 256, (14, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+
+    report = compress(
+        tiny_onnx_path,
+        tmp_path / "m.ekp",
+        bits=6,
+        calibration=pictures,
+        preprocess="symmetric",
+    )
+
+    packed = open_packfile(tmp_path / "m.ekp")
+    assert report.recipe["calibration"] == "pictures all"
+    assert packed_preprocess(packed) == make_preprocess("symmetric", (1, 1, 12, 12))
+
+
+def test_batches_are_taken_until_there_are_enough(graph: Graph, rng: np.random.Generator) -> None:
+    drawn = []
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for _ in range(100):
+            drawn.append(1)
+            yield rng.normal(size=(300, 1, 12, 12)).astype(np.float32)
+
+    found = calibration_inputs(graph, batches())
+
+    assert found.inputs.shape == (1024, 1, 12, 12)
+    assert len(drawn) == 4
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [([], "no inputs"), ([(2, 3), (2, 4)], "alike in shape"), ([(5,)], "alike in shape")],
+)
+def test_batches_that_cannot_be_used_are_refused(
+    graph: Graph, shapes: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        calibration_inputs(graph, (np.zeros(shape, np.float32) for shape in shapes))
 
 
 def test_open_sizes_ask_for_data(tiny_model: onnx.ModelProto) -> None:

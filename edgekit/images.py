@@ -1,0 +1,110 @@
+"""Folders of pictures as a network's inputs, with labels from subfolders or a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import DataError, MissingDependencyError
+from edgekit.preprocess import Preprocess, prepare
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+LABELS_FILE = "labels.csv"
+"""Beside the pictures: lines of `file,class number`; a first line of `file,label` is a heading."""
+
+
+def is_picture_folder(folder: Path) -> bool:
+    """Whether pictures lie in a folder or one level below it."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*")) or any(
+        path.suffix.lower() in SUFFIXES for path in folder.glob("*/*")
+    )
+
+
+def read_pictures(
+    folder: Path, settings: Preprocess, *, most: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    """Inputs (N, *settings.shape) float32 and labels (N,) int64, or None without labels.
+
+    Pictures are taken in the order of their paths. Labels come from labels.csv, or where every
+    picture lies in a subfolder from the subfolders' order by name. most: take this many, evenly
+    spread. Raises DataError that names the picture, and MissingDependencyError without Pillow.
+    """
+    paths = sorted(
+        path
+        for pattern in ("*", "*/*")
+        for path in folder.glob(pattern)
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if not paths:
+        raise DataError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+    labels = _labels(folder, paths)
+    if most is not None and len(paths) > most:
+        chosen = [index * len(paths) // most for index in range(most)]
+        paths = [paths[index] for index in chosen]
+        labels = None if labels is None else labels[chosen]
+    inputs = np.empty((len(paths), *settings.shape), np.float32)
+    for row, path in zip(inputs, paths, strict=True):
+        row[...] = read_picture(path, settings)
+    return inputs, labels
+
+
+def read_picture(path: Path, settings: Preprocess) -> NDArray[np.float32]:
+    """One input of settings.shape, without its batch axis, from a picture file.
+
+    The picture is turned upright by its Exif data, and shrunk with an antialiasing bilinear
+    filter. Raises DataError and MissingDependencyError.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("Pillow", "images") from error
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow reports damage in any of these ways.
+        raise DataError(f"can't read the picture {path}: {error}") from error
+    width, height = settings.width, settings.height
+    if settings.resize is None:
+        sized = picture.resize((width, height), Image.Resampling.BILINEAR)
+    else:
+        shorter = min(picture.size)
+        wide, high = (round(side * settings.resize / shorter) for side in picture.size)
+        left, top = (wide - width) // 2, (high - height) // 2
+        sized = picture.resize((wide, high), Image.Resampling.BILINEAR).crop(
+            (left, top, left + width, top + height)
+        )
+    return prepare(np.asarray(sized, np.uint8), settings)
+
+
+def _labels(folder: Path, paths: Sequence[Path]) -> NDArray[np.int64] | None:
+    listed = folder / LABELS_FILE
+    if listed.is_file():
+        return _listed_labels(listed, [str(path.relative_to(folder)) for path in paths])
+    groups = [path.parent for path in paths]
+    if folder in groups:
+        return None
+    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    return np.array([numbers[group] for group in groups], np.int64)
+
+
+def _listed_labels(path: Path, names: Sequence[str]) -> NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                if not row or (number == 1 and row[1:] == ["label"]):
+                    continue
+                if len(row) != 2 or not row[1].strip().isdecimal():
+                    raise DataError(f"{path}, line {number}: expected file,class number")
+                numbers[row[0]] = int(row[1])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"can't read {path}: {error}") from error
+    for name in names:
+        if name not in numbers:
+            raise DataError(f"{path} has no line for {name}")
+    return np.array([numbers[name] for name in names], np.int64)
