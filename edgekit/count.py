@@ -17,33 +17,44 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import onnx
 from onnx import ModelProto, NodeProto
 
-from edgekit.errors import UsageError
 from edgekit.graph import Graph
+from edgekit.graph.shapes import Shape, value_shapes
 from edgekit.graph.walk import integer
 
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvTranspose"})
 _DENSE = frozenset({"Gemm", "FusedGemm", "MatMul"})
-
-Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
     """One convolution or fully-connected layer.
 
+    form: pointwise, depthwise, grouped, the kernel such as 3x3, or fc.
     output_shape: at batch 1; None for a size that the graph leaves open.
     multiply_adds: None where the output's shape is open.
     """
 
     name: str
     op: str
+    form: str
     weight: str
     weights: int
     biases: int
     output_shape: Shape
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What all layers of one form hold and cost, as in MobileNet's table 2 (section 3.2).
+
+    multiply_adds: None where one of them can't be counted.
+    """
+
+    form: str
+    weights: int
     multiply_adds: int | None
 
 
@@ -80,6 +91,21 @@ class Count:
         """Of convolutions alone; None where one of them can't be counted."""
         return _sum(layer.multiply_adds for layer in self.layers if layer.op in _CONVOLUTIONS)
 
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The layers by their form, the costliest first; a shared weight counts once."""
+        forms = dict.fromkeys(layer.form for layer in self.layers)
+        shares = [
+            Share(
+                form,
+                sum({layer.weight: layer.weights for layer in layers}.values()),
+                _sum(layer.multiply_adds for layer in layers),
+            )
+            for form in forms
+            for layers in [[layer for layer in self.layers if layer.form == form]]
+        ]
+        return tuple(sorted(shares, key=lambda share: (-(share.multiply_adds or 0), share.form)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -89,6 +115,7 @@ class Count:
             "multiply_adds": self.multiply_adds,
             "convolution_multiply_adds": self.convolution_multiply_adds,
             "weight_bytes": self.weight_bytes,
+            "shares": [asdict(share) for share in self.shares],
             "layers": [asdict(layer) for layer in self.layers],
         }
 
@@ -101,8 +128,8 @@ def count(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = Non
     isn't known. Raises UsageError for an input that the graph doesn't have.
     """
     model = graph.empty_model()
-    shapes = _value_shapes(model, input_shapes or {})
     sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    shapes = {name: value.shape for name, value in value_shapes(model, input_shapes).items()}
     biases = _added_vectors(model, sizes)
     layers = tuple(
         _layer(node, sizes, shapes, biases) for node in model.graph.node if _is_layer(node, sizes)
@@ -144,12 +171,24 @@ def _layer(
     return LayerCount(
         name=node.name or node.output[0],
         op=node.op_type,
+        form=_form(node, sizes[weight]),
         weight=weight,
         weights=math.prod(sizes[weight]),
         biases=math.prod(sizes[bias]) if bias in sizes else 0,
         output_shape=output,
         multiply_adds=_multiply_adds(node, index, sizes[weight], shapes),
     )
+
+
+def _form(node: NodeProto, weight: tuple[int, ...]) -> str:
+    if node.op_type in _DENSE:
+        return "fc"
+    groups = integer(node, "group", 1)
+    # A convolution's kernel holds the input channels of one group, a transposed one's all.
+    channels = weight[0] if node.op_type == "ConvTranspose" else weight[1] * groups
+    if groups > 1:
+        return "depthwise" if groups == channels else "grouped"
+    return "pointwise" if set(weight[2:]) == {1} else "x".join(map(str, weight[2:]))
 
 
 def _multiply_adds(
@@ -183,35 +222,6 @@ def _added_vectors(model: ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> d
         if node.op_type == "Add"
         for product, vector in (tuple(node.input), tuple(reversed(node.input)))
         if product in products and len(sizes.get(vector, ())) == 1
-    }
-
-
-def _value_shapes(
-    model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Shape]:
-    """Shapes of all values at batch 1, as far as onnx can infer them."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
-    for name in input_shapes:
-        if name not in inputs:
-            raise UsageError(f"the model has no input {name}; it has {', '.join(inputs)}")
-    for name, value in inputs.items():
-        sizes = value.type.tensor_type.shape.dim
-        for position, size in enumerate(sizes):
-            if name in input_shapes and position < len(input_shapes[name]):
-                size.dim_value = input_shapes[name][position]
-            # Some converters write an open size as -1.
-            elif position == 0 and size.dim_value < 1:
-                size.dim_value = 1
-    # Shapes written by an exporter name the open batch, and would win over the inferred ones.
-    del model.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    return {
-        value.name: tuple(
-            size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else None
-            for size in value.type.tensor_type.shape.dim
-        )
-        for value in (*inferred.value_info, *inferred.input, *inferred.output)
     }
 
 

@@ -51,6 +51,17 @@ def test_each_layer_of_a_small_network_is_counted(tiny_model: ModelProto) -> Non
     assert counts.to_dict()["multiply_adds"] == counts.multiply_adds
 
 
+def test_layers_are_summed_by_their_form(tiny_model: ModelProto) -> None:
+    counts = count(load_graph(tiny_model.SerializeToString()))
+
+    assert [(share.form, share.weights, share.multiply_adds) for share in counts.shares] == [
+        ("pointwise", 1_920, 144 * 1_920),
+        ("3x3", 288, 144 * 288),
+        ("depthwise", 288, 144 * 288),
+        ("fc", 600, 600),
+    ]
+
+
 def test_batch_normalisation_adds_scale_and_shift_and_no_statistics() -> None:
     ones = np.ones(16, np.float32)
     model = make_model(

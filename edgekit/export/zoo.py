@@ -9,6 +9,7 @@ import torch
 
 import edgekit_models
 from edgekit.errors import UnknownModelError
+from edgekit_models.footprint import measure_footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class ModelCard:
 
     parameters, multiply_adds: counted on the network itself, trainable parameters and
     convolutions and linear layers for one input. stated_*: the zoo's own integers. paper_*: as
-    the paper prints them, or None. checkpoint: file name of the shipped weights, or None.
+    the paper prints them, or None. peak_bytes, receptive_field: of the activations for one input,
+    as edgekit_models.footprint measures them. checkpoint: of the shipped weights, a file name, or
+    None.
     """
 
     name: str
@@ -31,6 +34,8 @@ class ModelCard:
     multiply_adds: int
     stated_multiply_adds: int
     paper_multiply_adds: str | None
+    peak_bytes: int
+    receptive_field: int
     paper: str
     checkpoint: str | None
 
@@ -62,6 +67,7 @@ def card(name: str) -> ModelCard:
     with torch.device("meta"):
         module = edgekit_models.build(name)
     shipped = spec.checkpoint_path
+    footprint = measure_footprint(module, spec.input_shape)
     return ModelCard(
         name=name,
         family=spec.family,
@@ -74,6 +80,8 @@ def card(name: str) -> ModelCard:
         multiply_adds=edgekit_models.count_multiply_adds(module, spec.input_shape),
         stated_multiply_adds=spec.multiply_adds,
         paper_multiply_adds=spec.paper_multiply_adds,
+        peak_bytes=footprint.peak_bytes,
+        receptive_field=footprint.receptive_field,
         paper=f"{spec.paper.title}, {spec.paper.year}, section {spec.paper.section}",
         checkpoint=None if shipped is None else shipped.name,
     )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edgekit.compress.measure import entropy_bits
-from edgekit.count import Count, count
+from edgekit.count import Share, count
+from edgekit.footprint import Footprint, measure_footprint
 from edgekit.graph import load_graph
 from edgekit.packfile import PackedModel, layout, open_packfile
 from edgekit.packfile.onnx_model import to_model_proto
@@ -51,7 +52,7 @@ class InspectReport:
     tensors' bytes they add up to file_bytes. digest: SHA-256 of the contents (packed files).
     inputs, outputs: name, type and shape. operators: nodes of each operator type.
     parameters, multiply_adds: by the rules of edgekit.count; multiply_adds is None where a shape
-    is open.
+    is open. shares: both by form of layer. footprint: activations' peak and receptive field.
     """
 
     path: str
@@ -66,6 +67,8 @@ class InspectReport:
     operators: tuple[tuple[str, int], ...]
     parameters: int
     multiply_adds: int | None
+    shares: tuple[Share, ...]
+    footprint: Footprint
     manifest: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +101,9 @@ def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> Inspect
     padding = sizes.file_bytes - sum(entry.bytes for entry in tensors) - sum(b for _, b in parts)
     model = ModelProto()
     model.ParseFromString(packed.skeleton)
-    counted = _count_packed(packed)
+    # Shapes say all that counting needs, but a graph is checked as a whole.
+    graph = load_graph(to_model_proto(packed.model()).SerializeToString())
+    counted = count(graph)
     return InspectReport(
         path,
         "packed",
@@ -110,13 +115,10 @@ def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> Inspect
         *_graph_facts(model),
         counted.parameters,
         counted.multiply_adds,
+        counted.shares,
+        measure_footprint(graph),
         packed.manifest,
     )
-
-
-def _count_packed(packed: PackedModel) -> Count:
-    """Counts of the graph inside a packed file: shapes say all that counting needs."""
-    return count(load_graph(to_model_proto(packed.model()).SerializeToString()))
 
 
 def _packed_entry(record: TensorRecord, tensor: CompressedTensor, taken: int) -> TensorEntry:
@@ -181,6 +183,8 @@ def _onnx_report(path: str) -> InspectReport:
         *_graph_facts(model),
         counted.parameters,
         counted.multiply_adds,
+        counted.shares,
+        measure_footprint(graph),
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.count import Share
 from edgekit.inspect.ledger import InspectReport
 
+_OPEN = "shapes are open"
 _NARROW = 100
 """Columns below which a tensor takes two lines, so that its name stays whole."""
 
 
 def render_table(report: InspectReport) -> RenderableType:
     """Facts, then every tensor and part with its bytes, adding up to the file."""
-    return Group(_facts(report), Text(), _Ledger(report))
+    return Group(_facts(report), Text(), _shares(report.shares), Text(), _Ledger(report))
 
 
 def _facts(report: InspectReport) -> Table:
@@ -33,7 +36,11 @@ def _facts(report: InspectReport) -> Table:
     table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.operators))
     table.add_row("parameters", f"{report.parameters:,}")
     adds = report.multiply_adds
-    table.add_row("multiply-adds", "shapes are open" if adds is None else f"{adds:,}")
+    table.add_row("multiply-adds", _OPEN if adds is None else f"{adds:,}")
+    peak, field = report.footprint.peak_bytes, report.footprint.receptive_field
+    table.add_row("activations", _OPEN if peak is None else f"{peak:,} bytes at their peak")
+    if field is not None:
+        table.add_row("receptive field", f"{field} pixels")
     for key in ("name", "recipe", "source_bytes"):
         if key in report.manifest:
             value = report.manifest[key]
@@ -45,6 +52,26 @@ def _facts(report: InspectReport) -> Table:
                 else str(value)
             )
             table.add_row(key.replace("_", " "), shown)
+    return table
+
+
+def _shares(shares: Sequence[Share]) -> Table:
+    """What each form of layer holds and costs."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layers")
+    for heading in ("weights", "share", "multiply-adds", "share"):
+        table.add_column(heading, justify="right")
+    weights = sum(share.weights for share in shares)
+    adds = sum(share.multiply_adds or 0 for share in shares)
+    for share in shares:
+        cost = share.multiply_adds
+        table.add_row(
+            share.form,
+            f"{share.weights:,}",
+            f"{share.weights / weights:.1%}" if weights else "",
+            "open" if cost is None else f"{cost:,}",
+            f"{cost / adds:.1%}" if cost is not None and adds else "",
+        )
     return table
 
 

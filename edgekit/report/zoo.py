@@ -32,6 +32,8 @@ def render_card(entry: ModelCard) -> RenderableType:
     facts.add_row("description", entry.description)
     facts.add_row("input", f"N x {_shape(entry.input_shape)} float32")
     facts.add_row("classes", f"{entry.classes}")
+    facts.add_row("activations", f"{entry.peak_bytes:,} bytes at their peak, one float32 input")
+    facts.add_row("receptive field", f"{entry.receptive_field} pixels")
     facts.add_row("paper", entry.paper)
     facts.add_row("weights", entry.checkpoint or "none shipped")
     counts = Table("", "counted", "stated", "paper")
