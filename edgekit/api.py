@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from edgekit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from edgekit.bench.doctor import doctor
+    from edgekit.bench.compare import bench_compare
     from edgekit.bench.measure import bench
     from edgekit.compress.pipeline import compress
     from edgekit.embed.generate import embed
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bench",
+    "bench_compare",
     "compress",
     "decompress",
+    "doctor",
     "embed",
     "export",
     "inspect",
@@ -39,8 +43,10 @@ __all__ = [
 
 _HOMES = {
     "bench": "edgekit.bench.measure",
+    "bench_compare": "edgekit.bench.compare",
     "compress": "edgekit.compress.pipeline",
     "decompress": "edgekit.packfile.onnx_model",
+    "doctor": "edgekit.bench.doctor",
     "embed": "edgekit.embed.generate",
     "export": "edgekit.export.pytorch",
     "inspect": "edgekit.inspect.ledger",

@@ -33,6 +33,8 @@ VERBS = {
     "inspect": "Show the layers of a model and where its bytes go.",
     "verify": "Check a packed file, and how far its answers are from the original's.",
     "bench": "Measure load time and latency of models on this machine.",
+    "bench compare": "Compare two latency reports: faster, slower, no difference, or not comparable.",
+    "doctor": "Show what is installed and what will be fast or slow on this machine.",
     "embed": "Write a buildable app folder around a packed file.",
 }
 
@@ -62,19 +64,25 @@ def build_app(loaded: Collection[str]) -> typer.Typer:
 
 
 def load_command(verb: str) -> Callable[..., None]:
-    """The function behind one verb: `edgekit.cli.<verb>.<verb>`."""
-    module = importlib.import_module(f"edgekit.cli.{verb}")
-    command: Callable[..., None] = getattr(module, verb)
+    """The function behind one verb: `edgekit.cli.<verb>.<verb>`, with _ for a space."""
+    name = verb.replace(" ", "_")
+    module = importlib.import_module(f"edgekit.cli.{name}")
+    command: Callable[..., None] = getattr(module, name)
     return command
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program with `arguments` (without its own name) and return its exit code."""
     # The options before a verb take no values, so the first bare word is the verb.
-    verb = next((word for word in arguments if not word.startswith("-")), "")
+    words = list(arguments)
+    at = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    if " ".join(words[at : at + 2]) in VERBS:
+        # A verb of two words is one command to typer; a file of the second name goes as ./NAME.
+        words[at : at + 2] = [" ".join(words[at : at + 2])]
+    verb = words[at] if at < len(words) else ""
     try:
         app = build_app([verb])
-        app(args=list(arguments), prog_name="edgekit")
+        app(args=words, prog_name="edgekit")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except EdgekitError as error:

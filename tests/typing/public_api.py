@@ -7,6 +7,8 @@ from typing import Any, assert_type
 
 import edgekit
 from edgekit import api
+from edgekit.bench.doctor import DoctorReport
+from edgekit.bench.compare import BenchComparison
 from edgekit.bench.results import BenchReport
 from edgekit.compress.measure import CompressionReport
 from edgekit.embed.generate import EmbedReport
@@ -24,6 +26,8 @@ def the_whole_chain(folder: Path) -> dict[str, Any]:
     assert_type(api.verify(packed, against=model), VerifyReport)
     assert_type(api.inspect(packed), InspectReport)
     assert_type(api.bench([model, packed]), BenchReport)
+    assert_type(api.bench_compare(folder / "old.json", folder / "new.json"), BenchComparison)
+    assert_type(api.doctor(), DoctorReport)
     assert_type(api.embed(packed, folder / "app", target="c"), EmbedReport)
     api.decompress(packed, folder / "again.onnx")
     edgekit.load(packed).run(None, {})
