@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from edgekit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from edgekit.bench.doctor import doctor
     from edgekit.bench.compare import bench_compare
+    from edgekit.bench.doctor import doctor
     from edgekit.bench.measure import bench
     from edgekit.compress.pipeline import compress
     from edgekit.embed.generate import embed

@@ -19,17 +19,13 @@ from edgekit.bench.cold import cold_start
 from edgekit.bench.feed import Feed, make_feed
 from edgekit.bench.host import read_host
 from edgekit.bench.opening import open_model, run_once
-from edgekit.bench.results import BenchReport, Case, ColdStart, Settings
+from edgekit.bench.results import TURN, BenchReport, Case, ColdStart, Settings
 from edgekit.bench.state import read_state
 from edgekit.bench.statistics import summarize
 from edgekit.errors import UsageError
 from edgekit.runtime.session import is_packed, read_source
 
 COLD_STARTS = 3
-TURN = 10
-"""Runs of one case before the next one's turn: long enough for its own data to be in the
-processor's caches, short enough that all cases see the same clocks and neighbours."""
-
 _FEWEST = 20
 """Runs before `precision` may end a case: the interval of a shorter sample is too uncertain."""
 
@@ -72,6 +68,7 @@ def bench(
         batch=batch,
         input_shape=None if input_shape is None else tuple(input_shape),
         seed=seed,
+        cold=cold,
     )
     _check(settings)
     files = [Path(path) for path in _listed(paths)]

@@ -7,12 +7,20 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgekit.bench.findings import Accuracy, Endurance, Profile
 from edgekit.bench.host import Host
 from edgekit.bench.state import State
 from edgekit.bench.statistics import QUANTILE_METHOD, Summary
 
 SCHEMA = 1
-"""Version of the report's form."""
+"""Version of the report's form, which edgekit/bench/latency.schema.json describes."""
+
+KIND = "edgekit.latency"
+"""What tells a latency report from other JSON."""
+
+TURN = 10
+"""Runs of one case before the next one's turn: long enough for its own data to be in the
+processor's caches, short enough that all cases see the same clocks and neighbours."""
 
 FILE_CACHE = "warm"
 """State of the operating system's file cache at a cold start: each file has just been read."""
@@ -25,7 +33,12 @@ class Settings:
     warmup, runs: of each case. max_seconds: of all warm runs together; None for no limit.
     precision: warm runs stop early when half of the median's 95 % interval is within this share
     of the median; None to make all runs. input_shape: of a model's only input; None to fill open
-    dimensions with 1, and an open first one with batch.
+    dimensions with 1, and an open first one with batch. cold: whether fresh processes were
+    started. spinning: whether onnxruntime's idle threads spin; off, as in `edgekit.load`.
+    affinity: the cores that the process was bound to; None for no choice. input_data: where the
+    inputs came from; None for random ones. profile: whether onnxruntime's profiler ran. sustain_s:
+    seconds of runs without a pause after the timed ones. evaluate: data for the accuracy.
+    turn: runs of one case in a row.
     """
 
     warmup: int
@@ -36,9 +49,24 @@ class Settings:
     batch: int
     input_shape: tuple[int, ...] | None
     seed: int
+    cold: bool = True
     spinning: bool = False
-    """Whether onnxruntime's idle threads spin. Off, as in `edgekit.load`."""
     provider: str = "CPUExecutionProvider"
+    affinity: tuple[int, ...] | None = None
+    input_data: str | None = None
+    profile: bool = False
+    sustain_s: float | None = None
+    evaluate: str | None = None
+    turn: int = TURN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            **asdict(self),
+            "threads": list(self.threads),
+            "input_shape": None if self.input_shape is None else list(self.input_shape),
+            "affinity": None if self.affinity is None else list(self.affinity),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +106,7 @@ class Case:
 
     kind: "onnx" or "ekp". inputs: shape by name. dtypes: type by name. items: what one run
     answers, the first dimension of the first input. times_s: each warm run, in order of time.
+    profile, endurance, accuracy: None where they weren't asked for.
     """
 
     path: str
@@ -91,6 +120,25 @@ class Case:
     cold: tuple[ColdStart, ...]
     warm: Summary
     times_s: tuple[float, ...]
+    profile: Profile | None = None
+    endurance: Endurance | None = None
+    accuracy: Accuracy | None = None
+
+    @property
+    def load_s(self) -> float | None:
+        """Median of the cold starts, from the path to a session; None without cold starts."""
+        return statistics.median(start.load_s for start in self.cold) if self.cold else None
+
+    @property
+    def first_run_s(self) -> float | None:
+        """Median first answer of the cold starts; None without cold starts."""
+        return statistics.median(start.first_run_s for start in self.cold) if self.cold else None
+
+    @property
+    def model_bytes(self) -> float | None:
+        """Median of what the model added to a fresh process; None where it isn't known."""
+        known = [start.model_bytes for start in self.cold if start.model_bytes is not None]
+        return statistics.median(known) if known else None
 
     @property
     def throughput(self) -> float:
@@ -126,6 +174,9 @@ class Case:
             "warm": self.warm.to_dict(),
             "throughput_per_s": self.throughput,
             "times_s": list(self.times_s),
+            "profile": None if self.profile is None else self.profile.to_dict(),
+            "endurance": None if self.endurance is None else self.endurance.to_dict(),
+            "accuracy": None if self.accuracy is None else asdict(self.accuracy),
         }
 
 
@@ -134,7 +185,8 @@ class BenchReport:
     """Latency of models on one machine.
 
     created: date and time in UTC, ISO 8601. warnings: what in the machine's state may have
-    spoiled the numbers, in words.
+    spoiled the numbers, in words. others_busy: cores' worth of time that other programs, or a
+    hypervisor, took during the warm runs; None where the system doesn't tell.
     """
 
     created: str
@@ -144,23 +196,21 @@ class BenchReport:
     after: State
     warnings: tuple[str, ...]
     cases: tuple[Case, ...]
+    others_busy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        settings = asdict(self.settings)
-        shape = self.settings.input_shape
-        settings["threads"] = list(self.settings.threads)
-        settings["input_shape"] = None if shape is None else list(shape)
         return {
             "schema": SCHEMA,
-            "kind": "edgekit.latency",
+            "kind": KIND,
             "created": self.created,
             "quantile_method": QUANTILE_METHOD,
             "file_cache": FILE_CACHE,
-            "settings": settings,
+            "settings": self.settings.to_dict(),
             "host": self.host.to_dict(),
             "before": self.before.to_dict(),
             "after": self.after.to_dict(),
+            "others_busy": self.others_busy,
             "warnings": list(self.warnings),
             "cases": [case.to_dict() for case in self.cases],
         }

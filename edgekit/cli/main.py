@@ -33,7 +33,7 @@ VERBS = {
     "inspect": "Show the layers of a model and where its bytes go.",
     "verify": "Check a packed file, and how far its answers are from the original's.",
     "bench": "Measure load time and latency of models on this machine.",
-    "bench compare": "Compare two latency reports: faster, slower, no difference, or not comparable.",
+    "bench compare": "Compare two latency reports: faster, slower or no difference.",
     "doctor": "Show what is installed and what will be fast or slow on this machine.",
     "embed": "Write a buildable app folder around a packed file.",
 }

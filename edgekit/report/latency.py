@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.bench.results import BenchReport, Case
+from edgekit.report.words import MISSING, count, milliseconds, or_missing
 
-MISSING = "not available"
 _WHOLE = 1000
 """Items a second from which on fractions are left out."""
 
@@ -26,17 +26,9 @@ def render_table(report: BenchReport) -> RenderableType:
     return Group(*parts)
 
 
-def milliseconds(seconds: float | None) -> str:
-    """A time in milliseconds: to the microsecond below 10 ms, to a tenth above; "-" for None."""
-    if seconds is None:
-        return "-"
-    value = 1000 * seconds
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
 def _name(case: Case, report: BenchReport) -> str:
     name = PurePath(case.path).name
-    return name if len(report.settings.threads) == 1 else f"{name}, {case.threads} threads"
+    return name if len(report.settings.threads) == 1 else f"{name}, {count(case.threads, 'thread')}"
 
 
 def _starts(report: BenchReport) -> Table:
@@ -102,19 +94,17 @@ def _machine(report: BenchReport) -> Table:
     threads = ", ".join(map(str, settings.threads))
     table.add_row(
         "settings",
-        f"threads {threads}, {settings.warmup} warm-up runs, batch {settings.batch}, seed "
+        f"threads {threads}, {count(settings.warmup, 'warm-up run')}, batch {settings.batch}, seed "
         f"{settings.seed}, spin-wait {'on' if settings.spinning else 'off'}, "
         f"{settings.provider}",
     )
     if any(case.cold for case in report.cases):
         table.add_row("cold start", "median of fresh processes, files in the system's cache")
-    table.add_row("processor", _or_missing(host.cpu.model))
-    table.add_row(
-        "cores", f"{_or_missing(host.cpu.usable)} usable of {_or_missing(host.cpu.cores)}"
-    )
+    table.add_row("processor", or_missing(host.cpu.model))
+    table.add_row("cores", f"{or_missing(host.cpu.usable)} usable of {or_missing(host.cpu.cores)}")
     flags = host.cpu.flags
     table.add_row("features", MISSING if flags is None else ", ".join(flags) or "none of interest")
-    table.add_row("board", _or_missing(host.board))
+    table.add_row("board", or_missing(host.board))
     governors = sorted({clock.governor for clock in state.clocks if clock.governor})
     table.add_row("governor", ", ".join(governors) or MISSING)
     zones = [
@@ -126,15 +116,9 @@ def _machine(report: BenchReport) -> Table:
         throttle = ", ".join(state.throttle.now)
     table.add_row("throttling", throttle)
     # The load after the runs counts the runs themselves.
-    table.add_row("load before", _or_missing(report.before.load))
-    table.add_row("system", f"{_or_missing(host.system)}, kernel {_or_missing(host.kernel)}")
-    table.add_row(
-        "container", "none found" if host.container == "" else _or_missing(host.container)
-    )
+    table.add_row("load before", or_missing(report.before.load))
+    table.add_row("system", f"{or_missing(host.system)}, kernel {or_missing(host.kernel)}")
+    table.add_row("container", "none found" if host.container == "" else or_missing(host.container))
     versions = (f"{name} {version or MISSING}" for name, version in host.versions.items())
     table.add_row("versions", ", ".join(versions))
     return table
-
-
-def _or_missing(value: object) -> str:
-    return MISSING if value is None else str(value)

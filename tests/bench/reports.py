@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from edgekit.bench.host import Cpu, Host
 from edgekit.bench.results import BenchReport, Case, ColdStart, Settings
@@ -50,8 +52,9 @@ NOBODY = Host(None, Cpu(None, "aarch64", None, None, None), None, None, None, No
 """What is known where no file can be read."""
 
 
-def case(times_s: Sequence[float], *, path: str = "a.onnx", cold: bool = True) -> Case:
+def case(times_s: ArrayLike, *, path: str = "a.onnx", cold: bool = True) -> Case:
     """A file of 1,000 bytes with these warm runs of 2 items."""
+    times = np.asarray(times_s, np.float64)
     start = ColdStart(0.2, None, 0.03, 0.004, 50_000_000, 30_000_000)
     if path.endswith(".ekp"):
         start = replace(start, decode_s=0.01)
@@ -65,8 +68,8 @@ def case(times_s: Sequence[float], *, path: str = "a.onnx", cold: bool = True) -
         dtypes={"x": "float32"},
         items=2,
         cold=(start, start, start) if cold else (),
-        warm=summarize(times_s),
-        times_s=tuple(times_s),
+        warm=summarize(times),
+        times_s=tuple(times.tolist()),
     )
 
 

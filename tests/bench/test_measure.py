@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from edgekit.bench import measure
-from edgekit.bench.measure import TURN, Subject, bench, measure_warm
+from edgekit.bench.measure import Subject, bench, measure_warm
+from edgekit.bench.results import TURN
 from edgekit.compress.pipeline import compress
 from edgekit.errors import FormatError, InputError, ModelFileError, UsageError
 from tests.bench.reports import SETTINGS

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from edgekit.bench.statistics import median_interval, median_ratio, percentiles, summarize
+from edgekit.bench.statistics import (
+    _small_sample_factor,
+    median_interval,
+    median_ratio,
+    percentiles,
+    summarize,
+)
 
 
 def test_percentiles_lie_linearly_between_order_statistics() -> None:
@@ -105,3 +111,40 @@ def test_a_seed_repeats_the_interval() -> None:
 def test_a_median_of_zero_has_no_ratio(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="above 0"):
         median_ratio([1.0], [0.0], rng)
+
+
+def test_blocks_widen_the_interval_of_times_that_stay_alike(rng: np.random.Generator) -> None:
+    old, new = (np.exp(np.repeat(rng.normal(0, 0.05, 20), 10)) for _ in range(2))
+
+    single = median_ratio(new, old, np.random.default_rng(1))
+    blocks = median_ratio(new, old, np.random.default_rng(1), block=10)
+
+    assert blocks.value == single.value
+    assert math.log(blocks.high / blocks.low) > 1.5 * math.log(single.high / single.low)
+
+
+def test_pairs_cancel_what_both_samples_share(rng: np.random.Generator) -> None:
+    shared = np.exp(rng.normal(0, 0.2, 100))
+
+    ratio = median_ratio(1.1 * shared, shared, rng, paired=True)
+
+    assert ratio.low == pytest.approx(1.1)
+    assert ratio.high == pytest.approx(1.1)
+
+
+def test_few_blocks_widen_the_interval_as_student_s_t_does() -> None:
+    # 2.5758 of the normal distribution and 3.2498 of t with 9 degrees of freedom, both tabled.
+    assert _small_sample_factor(10, 0.99) == pytest.approx(
+        3.2498 / 2.5758 * math.sqrt(10 / 9), 1e-3
+    )
+
+
+@pytest.mark.parametrize("block", [0, 6])
+def test_a_block_must_fit_twice_into_the_sample(rng: np.random.Generator, block: int) -> None:
+    with pytest.raises(ValueError, match=f"a block of {block} is too long for 10 values"):
+        median_ratio(np.ones(10), np.ones(10), rng, block=block)
+
+
+def test_pairs_of_two_sizes_are_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="one size, got 3 and 4"):
+        median_ratio(np.ones(3), np.ones(4), rng, paired=True)

@@ -40,8 +40,15 @@ def test_json_holds_every_setting(cli: Cli, tiny_onnx_path: Path) -> None:
         "batch": 1,
         "input_shape": [4, 1, 12, 12],
         "seed": 9,
+        "cold": False,
         "spinning": False,
         "provider": "CPUExecutionProvider",
+        "affinity": None,
+        "input_data": None,
+        "profile": False,
+        "sustain_s": None,
+        "evaluate": None,
+        "turn": 10,
     }
     assert [case["items"] for case in report["cases"]] == [4, 4]
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from edgekit.bench.results import BenchReport
 from edgekit.bench.state import State, Throttle, Zone
-from edgekit.report.latency import MISSING, milliseconds, render_table
+from edgekit.report.latency import render_table
+from edgekit.report.words import MISSING, count, milliseconds
 from tests.bench.reports import NOBODY, QUIET, UNKNOWN, case, report
 
 TIMES = [0.0101, 0.0102, 0.0103, 0.0104, 0.0105, 0.0106, 0.0407]
@@ -122,3 +123,9 @@ def test_json_holds_the_runs_and_what_follows_from_them() -> None:
 
 def test_milliseconds_keep_three_digits() -> None:
     assert [milliseconds(value) for value in (None, 0.0001234, 0.01234)] == ["-", "0.123", "12.3"]
+
+
+def test_one_of_a_thing_is_not_many() -> None:
+    found = [count(number, "thread") for number in (0, 1, 2, 1000)]
+
+    assert found == ["0 threads", "1 thread", "2 threads", "1,000 threads"]

@@ -7,8 +7,8 @@ from typing import Any, assert_type
 
 import edgekit
 from edgekit import api
-from edgekit.bench.doctor import DoctorReport
 from edgekit.bench.compare import BenchComparison
+from edgekit.bench.doctor import DoctorReport
 from edgekit.bench.results import BenchReport
 from edgekit.compress.measure import CompressionReport
 from edgekit.embed.generate import EmbedReport

@@ -1,0 +1,311 @@
+"""Compare two latency reports, or two cases of one, and say faster, slower or no difference."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from edgekit.bench.comparable import REASONS, Reason, case_reasons, machine_reasons
+from edgekit.bench.reading import read_report
+from edgekit.bench.results import BenchReport, Case
+from edgekit.bench.statistics import Ratio, median_ratio
+from edgekit.errors import UsageError
+
+LEVEL = 0.99
+MARGIN = 0.02
+"""Differences below this share count as none: the place of a model's memory alone changes times
+by as much from one process to the next."""
+
+_FEWEST_RUNS = 10
+_FEWEST_BLOCKS = 5
+_SEED = 0
+
+_CHOICE = re.compile(r"(?P<name>.+?)(?::(?P<threads>\d+))?(?:#(?P<place>\d+))?")
+
+
+class Verdict(StrEnum):
+    """What the runs show of a pair."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "no difference"
+    UNDECIDED = "too few runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A case and what it is compared with.
+
+    ratio: new median over old one; None where there are too few runs for an interval.
+    reasons: what speaks against comparing the two, but for what the caller accepts.
+    """
+
+    old: Case
+    new: Case
+    ratio: Ratio | None
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name, or both names where they differ."""
+        old, new = PurePath(self.old.path).name, PurePath(self.new.path).name
+        return old if old == new else f"{old} -> {new}"
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a difference can be put down to the models."""
+        return not self.reasons
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "name": self.name,
+            **{
+                side: {"path": case.path, "threads": case.threads, "p50_s": case.warm.p50_s}
+                for side, case in (("old", self.old), ("new", self.new))
+            },
+            "ratio": None if self.ratio is None else asdict(self.ratio),
+            "verdict": self.verdict.value,
+            "comparable": self.comparable,
+            "reasons": [asdict(reason) for reason in self.reasons],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BenchComparison:
+    """Two reports side by side.
+
+    pairs: cases of the same file name and threads, or the two that were chosen. unmatched: cases
+    that only one report has, in words. notes: warnings of the reports themselves.
+    """
+
+    old: str
+    new: str
+    level: float
+    margin: float
+    pairs: tuple[Pair, ...]
+    unmatched: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "schema": 1,
+            "kind": "edgekit.latency-comparison",
+            "old": self.old,
+            "new": self.new,
+            "level": self.level,
+            "margin": self.margin,
+            "pairs": [pair.to_dict() for pair in self.pairs],
+            "unmatched": list(self.unmatched),
+            "notes": list(self.notes),
+        }
+
+    def failures(self, slower: float) -> tuple[str, ...]:
+        """Why a gate at `slower` (a share) doesn't let the new report pass; empty where it does.
+
+        A pair fails that is shown to be slower, by more than `slower` at the ratio's value. So
+        does one that can't be compared or has too few runs: a gate that could not look must not
+        be open.
+        """
+        found = []
+        for pair in self.pairs:
+            if pair.reasons:
+                words = "; ".join(reason.words for reason in pair.reasons)
+                found.append(f"{pair.name} can't be compared: {words}")
+            elif pair.ratio is None:
+                found.append(f"{pair.name} has too few runs to tell")
+            elif pair.verdict is Verdict.SLOWER and pair.ratio.value > 1 + slower:
+                found.append(
+                    f"{pair.name} is {pair.ratio.value - 1:.1%} slower, more than {slower:.1%}"
+                )
+        return tuple(found)
+
+
+def bench_compare(
+    old: str | os.PathLike[str],
+    new: str | os.PathLike[str] | None = None,
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    accept: Collection[str] = (),
+    margin: float = MARGIN,
+    level: float = LEVEL,
+) -> BenchComparison:
+    """Compare two JSON reports of `bench`, or two cases of one.
+
+    old, new: paths; without `new`, `a` and `b` name two cases of `old`. a, b: NAME, NAME:THREADS
+    or NAME#2 for the second of one name. accept: keys of REASONS that don't speak against it.
+    margin: share below which a difference counts as none. level: of the ratio's interval.
+
+    A verdict needs the whole interval beyond the margin. Raises UsageError for a choice that names
+    no case and where nothing matches, InputError for a file that isn't such a report.
+    """
+    _check(accept, margin, level)
+    old_path = os.fspath(old)
+    first = read_report(old)
+    if new is None:
+        if a is None or b is None:
+            raise UsageError("with one report name two of its cases: --a NAME --b NAME")
+        new_path, second = old_path, first
+    else:
+        new_path, second = os.fspath(new), read_report(new)
+    if a is None and b is None:
+        chosen, unmatched = _matched(first, second)
+    else:
+        left = _choose(first, a, old_path) if a is not None else None
+        right = _choose(second, b, new_path) if b is not None else None
+        if new is None and a == b:
+            right = _choose(first, f"{a}#2", old_path)
+        chosen, unmatched = [(left or _only(first, old_path), right or _only(second, new_path))], []
+    machines = machine_reasons(first, second)
+    pairs = tuple(
+        compare_cases(
+            left,
+            right,
+            turn=first.settings.turn,
+            together=first is second,
+            reasons=tuple(
+                reason
+                for reason in (*machines, *case_reasons(left, right))
+                if reason.key not in accept
+            ),
+            margin=margin,
+            level=level,
+        )
+        for left, right in chosen
+    )
+    names = [old_path] if first is second else [old_path, new_path]
+    notes = [
+        f"{PurePath(name).name}: {warning}"
+        for name, report in zip(names, (first, second), strict=False)
+        for warning in report.warnings
+    ]
+    return BenchComparison(
+        old_path, new_path, level, margin, pairs, tuple(unmatched), tuple(dict.fromkeys(notes))
+    )
+
+
+def compare_cases(
+    old: Case,
+    new: Case,
+    *,
+    turn: int,
+    together: bool,
+    reasons: tuple[Reason, ...] = (),
+    margin: float = MARGIN,
+    level: float = LEVEL,
+) -> Pair:
+    """One pair. turn: runs in a row. together: both cases took turns in one measurement."""
+    paired = together and len(old.times_s) == len(new.times_s)
+    ratio = _widest(new.times_s, old.times_s, turn=turn, paired=paired, level=level)
+    verdict = Verdict.SAME
+    if ratio is None:
+        verdict = Verdict.UNDECIDED
+    elif ratio.low > 1 + margin:
+        verdict = Verdict.SLOWER
+    elif ratio.high < 1 / (1 + margin):
+        verdict = Verdict.FASTER
+    return Pair(old, new, ratio, verdict, reasons)
+
+
+def _widest(
+    new: Sequence[float], old: Sequence[float], *, turn: int, paired: bool, level: float
+) -> Ratio | None:
+    """The widest interval over blocks of one turn, two, four and so on.
+
+    How long times stay alike isn't known beforehand: a neighbour may disturb one turn or twenty.
+    Too long a block only makes the interval wider. At least five blocks are left.
+    """
+    shortest = min(len(new), len(old))
+    if shortest < _FEWEST_RUNS:
+        return None
+    longest = shortest // _FEWEST_BLOCKS
+    block = min(turn, longest)
+    found = []
+    while block <= longest:
+        rng = np.random.default_rng(_SEED)
+        found.append(median_ratio(new, old, rng, level=level, block=block, paired=paired))
+        block *= 2
+    return max(found, key=lambda ratio: ratio.high / ratio.low)
+
+
+def _matched(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Case, Case]], list[str]]:
+    """Cases of the same name, threads and place among their like; and those left over."""
+    left, right = _keyed(old), _keyed(new)
+    shared = [key for key in left if key in right]
+    if shared:
+        pairs = [(left[key], right[key]) for key in shared]
+        alone = [
+            f"{label(case)}: only in the {side} report"
+            for side, mine, other in (("old", left, right), ("new", right, left))
+            for key, case in mine.items()
+            if key not in other
+        ]
+        return pairs, alone
+    if len(left) == len(right) == 1:
+        # Two reports of one case each are compared whatever their files are called.
+        return [(old.cases[0], new.cases[0])], []
+    raise UsageError(
+        "no case of the two reports has the same file name and threads; choose with --a and --b "
+        f"among {_listed(old)} and {_listed(new)}"
+    )
+
+
+def _keyed(report: BenchReport) -> dict[tuple[str, int, int], Case]:
+    seen: Counter[tuple[str, int]] = Counter()
+    keyed = {}
+    for case in report.cases:
+        key = (PurePath(case.path).name, case.threads)
+        seen[key] += 1
+        keyed[*key, seen[key]] = case
+    return keyed
+
+
+def _choose(report: BenchReport, choice: str, path: str) -> Case:
+    found = _CHOICE.fullmatch(choice)
+    wanted = found.groupdict() if found else {"name": choice, "threads": None, "place": None}
+    cases = [
+        case
+        for case in report.cases
+        if wanted["name"] in {case.path, PurePath(case.path).name}
+        and wanted["threads"] in {None, str(case.threads)}
+    ]
+    place = int(wanted["place"] or 1)
+    if not 1 <= place <= len(cases):
+        raise UsageError(f"{path} has no case {choice!r}; it has {_listed(report)}")
+    return cases[place - 1]
+
+
+def _only(report: BenchReport, path: str) -> Case:
+    if len(report.cases) != 1:
+        raise UsageError(f"{path} has several cases; choose one of {_listed(report)}")
+    return report.cases[0]
+
+
+def label(case: Case) -> str:
+    """A case as `a` and `b` take it."""
+    return f"{PurePath(case.path).name}:{case.threads}"
+
+
+def _listed(report: BenchReport) -> str:
+    return ", ".join(dict.fromkeys(map(label, report.cases)))
+
+
+def _check(accept: Collection[str], margin: float, level: float) -> None:
+    unknown = sorted(set(accept) - set(REASONS))
+    if unknown:
+        raise UsageError(f"no reason is called {unknown[0]!r}; they are {', '.join(REASONS)}")
+    if not 0 <= margin < 1:
+        raise UsageError(f"the margin is a share from 0 to below 1, got {margin}")
+    if not 0.5 <= level < 1:
+        raise UsageError(f"the level is a share from 0.5 to below 1, got {level}")
