@@ -16,6 +16,7 @@ class Target(StrEnum):
 
     C = "c"
     PYTHON = "python"
+    WEB = "web"
 
 
 def embed(
