@@ -175,7 +175,9 @@ def test_packages_and_extras_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
 
+    # Without cffi numpy decodes.
     needed = {tuple(requirement.split(">=")) for requirement in project["dependencies"]}
+    needed = {(name, least) for name, least in needed if name != "cffi"}
     extras = {
         name: tuple(re.split("[>=]", requirement)[0] for requirement in optional[name])
         for name in sorted(optional.keys() - {"all", "dev"})

@@ -1,0 +1,1 @@
+"""Benchmarks on other machines, reached through the system's own ssh."""
