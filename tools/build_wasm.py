@@ -29,19 +29,18 @@ MOST_MEMORY_BYTES = 512 << 20
 STACK_BYTES = 64 << 10
 """The decoder's deepest call takes about 2 KiB."""
 
-# Every browser that runs onnxruntime-web's only build, which needs SIMD and threads, knows vectors
-# and bulk memory; without bulk memory a freestanding build would lack memcpy.
+# Of the later instructions only bulk memory: a freestanding build has no memcpy otherwise, and
+# onnxruntime-web's own module needs it too. Vectors gain nothing here, nor does -O2.
 FLAGS = (
     "-target",
     "wasm32-freestanding",
-    "-O2",
+    "-Os",
     "-std=c99",
     "-Wall",
     "-Wextra",
     "-Werror",
     "-Wno-unused-function",  # of the kernels, one is used
-    "-msimd128",
-    "-mbulk-memory",
+    "-mcpu=mvp+bulk_memory",
     "-nostdlib",
     "-g0",
     "-Wl,--no-entry",

@@ -66,5 +66,6 @@ def files(app: App) -> dict[str, bytes]:
 def _float_bytes(app: App) -> int:
     """Bytes of the plain model: of the file that was compressed, where the packed file says so."""
     source = app.packed.manifest.get("source_bytes")
-    is_size = isinstance(source, int) and not isinstance(source, bool) and source > 0
-    return source if is_size else app.restored_bytes
+    if isinstance(source, int) and not isinstance(source, bool) and source > 0:
+        return source
+    return app.restored_bytes

@@ -5,7 +5,11 @@ const SMALL_SIDE = 64; // pictures below this are shown as the pixels that they 
 
 const element = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const percent = new Intl.NumberFormat("en", {
+  style: "percent",
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
 
 const model = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 const calls = new Map(); // id -> { resolve, reject }
@@ -98,9 +102,9 @@ function showFacts({ packedBytes, decodeMs, sessionMs, threads, sha256 }) {
   const full = settings.floatBytes;
   element("size").textContent =
     `${megabytes(packedBytes)} of ${megabytes(full)}, ${percent.format(1 - packedBytes / full)} saved`;
-  element("decode").textContent = milliseconds(decodeMs);
+  element("decode").textContent = duration(decodeMs);
   element("session").textContent =
-    `${milliseconds(sessionMs)}, ${threads} thread${threads > 1 ? "s" : ""}`;
+    `${duration(sessionMs)}, ${threads} thread${threads > 1 ? "s" : ""}`;
   element("digest").textContent = `Model ${settings.packed}, SHA-256 ${sha256}`;
   element("facts").hidden = false;
 }
@@ -109,7 +113,8 @@ function showClasses({ classes, runMs }) {
   const [best] = classes;
   element("answer").textContent = `${className(best.index)}, ${percent.format(best.share)}`;
   element("classes").replaceChildren(...classes.map(({ index, share }) => row(index, share)));
-  element("run").textContent = milliseconds(runMs);
+  element("run").textContent = duration(runMs);
+  element("classes").scrollIntoView({ block: "nearest" }); // on phones it may lie below
 }
 
 function row(index, share) {
@@ -143,8 +148,8 @@ function megabytes(bytes) {
   return bytes < 1e6 ? `${number.format(bytes / 1e3)} kB` : `${number.format(bytes / 1e6)} MB`;
 }
 
-function milliseconds(time) {
-  return `${number.format(time)} ms`;
+function duration(time) {
+  return time < 1000 ? `${number.format(time)} ms` : `${number.format(time / 1000)} s`;
 }
 
 async function openCamera() {
