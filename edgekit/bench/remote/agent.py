@@ -58,18 +58,23 @@ def main() -> int:
     """Serve one benchmark on stdin and stdout; 0 whatever the benchmark's own result is."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    temporary = tempfile.gettempdir()
     try:
-        send("facts", **facts())
-        order = read_order(sys.stdin.buffer)
         # Private to this user: mkdtemp makes folders with mode 0700.
         folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        # What others write, such as onnxruntime's notes of its telemetry, goes with the folder;
+        # and a benchmark reports to nobody but us.
+        os.environ.update(TMPDIR=str(folder), ORT_DISABLE_TELEMETRY="1")
         try:
-            serve(order, folder)
+            send("facts", **facts(temporary))
+            serve(read_order(sys.stdin.buffer), folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         send("cleaned")
     except (LinkLostError, BrokenPipeError):
         return 1
+    except OSError as error:
+        send("failed", stage="receive", message=error.strerror or str(error))
     return 0
 
 
@@ -80,14 +85,16 @@ def send(event: str, **entries: Any) -> None:
     sys.stdout.flush()
 
 
-def facts() -> dict[str, Any]:
-    """What decides whether a benchmark can run here, and what need not be sent."""
-    folder = tempfile.gettempdir()
+def facts(temporary: str) -> dict[str, Any]:
+    """What decides whether a benchmark can run here, and what need not be sent.
+
+    temporary: the folder in which files would lie.
+    """
     return {
         "packages": {name: _version(name) for name in ("numpy", "onnxruntime")},
         "fault": _import_fault("numpy, onnxruntime"),
-        "temporary": folder,
-        "free_bytes": shutil.disk_usage(folder).free,
+        "temporary": temporary,
+        "free_bytes": shutil.disk_usage(temporary).free,
         "cffi": importlib.util.find_spec("cffi") is not None,
         "installed": _installed(),
     }
@@ -113,12 +120,8 @@ def read_order(stream: IO[bytes]) -> dict[str, Any]:
 
 def serve(order: dict[str, Any], folder: Path) -> None:
     """Receive, build, run; the outcome is sent."""
-    try:
-        for entry in order["files"]:
-            _receive(sys.stdin.buffer, folder / entry["name"], entry["size"])
-    except OSError as error:
-        send("failed", stage="receive", message=error.strerror or str(error))
-        return
+    for entry in order["files"]:
+        _receive(sys.stdin.buffer, folder / entry["name"], entry["size"])
     lines: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     environment = dict(os.environ)
@@ -244,7 +247,7 @@ def _import_fault(modules: str) -> str | None:
             capture_output=True,
             timeout=_IMPORT_TIMEOUT_S,
             check=False,
-            cwd=tempfile.gettempdir(),
+            cwd=os.environ["TMPDIR"],
         )
     except subprocess.TimeoutExpired:
         return f"takes more than {_IMPORT_TIMEOUT_S} s"

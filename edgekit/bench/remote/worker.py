@@ -20,8 +20,8 @@ from edgekit.codec import native
 from edgekit.errors import EdgekitError
 
 NUMPY_DECODES = (
-    "no compiled decoder on this device: numpy decoded the packed files, so they opened more slowly; "
-    "with cffi and a C compiler there it is compiled"
+    "no compiled decoder on this device: numpy decoded the packed files, so they opened more "
+    "slowly; with cffi and a C compiler there it is compiled"
 )
 
 

@@ -1,0 +1,302 @@
+"""Whole benchmarks through a made-up ssh; tests/remote/run.sh does the same through a real one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgekit
+from edgekit.bench.remote import run, session
+from edgekit.bench.remote.payload import sources_to_send
+from edgekit.bench.remote.run import bench_on, bench_on_all
+from edgekit.bench.remote.worker import NUMPY_DECODES
+from edgekit.bench.results import BenchReport
+from edgekit.compress.pipeline import compress
+from edgekit.errors import DeviceError, InputError, ModelFileError, UsageError
+from tests.bench.remote.devices import FakeDevice, fake_device, program
+
+ADDRESS = "ssh://pi@board:2222"
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    return fake_device(tmp_path / "device", monkeypatch)
+
+
+def measure(paths: Path | Sequence[Path], **options: Any) -> BenchReport:
+    """A short benchmark with this Python as the device's."""
+    settings = {"python": sys.executable, "runs": 3, "warmup": 1, "cold": False, **options}
+    return bench_on(ADDRESS, paths, **settings)
+
+
+def test_a_device_measures_and_keeps_nothing(
+    device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "a b;$(touch x)'\".onnx"
+    shutil.copy(tiny_onnx_path, odd)
+    # Another digest: the sources are sent.
+    monkeypatch.setattr(run, "source_digest", lambda _: "other")
+    monkeypatch.setattr(run, "sources_to_send", lambda _: sources_to_send(None))
+    packed = tmp_path / "tiny.ekp"
+    compress(tiny_onnx_path, packed, bits=6, method="uniform")
+    said: list[str] = []
+    device.startup("import sys; sys.modules['cffi'] = sys.modules['_cffi_backend'] = None")
+
+    report = measure([odd, packed], threads=[1, 2], say=said.append)
+
+    assert [(Path(case.path).name, case.threads) for case in report.cases] == [
+        (odd.name, 1),
+        (odd.name, 2),
+        ("tiny.ekp", 1),
+        ("tiny.ekp", 2),
+    ]
+    assert [case.path for case in report.cases[::2]] == [str(odd), str(packed)]
+    assert [case.warm.count for case in report.cases] == [3, 3, 3, 3]
+    assert NUMPY_DECODES in report.warnings
+    assert said[0] == "pi@board:2222: connecting"
+    assert any(f"measuring {odd.name}, tiny.ekp" in line for line in said)
+    assert device.leftovers == []
+    assert not list(device.home.rglob("*"))
+
+
+def test_equal_code_on_the_device_isnt_sent_again(
+    device: FakeDevice, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.startup(f"import sys; sys.path.append({str(Path(edgekit.__file__).parents[1])!r})")
+    said: list[str] = []
+
+    measure(tiny_onnx_path, say=said.append)
+
+    assert any(f"sending {tiny_onnx_path.stat().st_size:,} bytes" in line for line in said)
+    assert device.leftovers == []
+
+
+def test_ssh_is_told_to_ask_nothing_and_all_else_is_the_users(
+    device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SSH_SAYS", "Host key verification failed.")
+
+    with pytest.raises(DeviceError, match="host key of pi@board:2222 isn't known"):
+        measure(tiny_onnx_path, ssh_config=tmp_path / "config")
+
+    words = json.loads(device.log.read_text())
+    assert words[:3] == ["-F", str(tmp_path / "config"), "-T"]
+    assert "BatchMode=yes" in words
+    assert not [word for word in words if "StrictHostKeyChecking" in word]
+    assert words[-6:-1] == ["-l", "pi", "-p", "2222", "--", "board"][-5:]
+
+
+def test_a_device_without_python_is_named_with_its_system(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    with pytest.raises(DeviceError, match=r"no program no\$\(x\)thing on .*; it is a Linux"):
+        measure(tiny_onnx_path, python="no$(x)thing")
+
+
+@pytest.mark.parametrize(
+    ("hello", "sentence"),
+    [
+        ('"version": [3, 9, 2], "machine": "aarch64", "bits": 64', "is Python 3.9.2"),
+        ('"version": [3, 11, 2], "machine": "armv7l", "bits": 32', "32-bit Python"),
+    ],
+)
+def test_a_python_of_the_wrong_kind_is_refused(
+    device: FakeDevice, tiny_onnx_path: Path, hello: str, sentence: str
+) -> None:
+    python = program(
+        device.home / "python", f'#!/bin/sh\necho \'EDGEKIT {{"event": "hello", {hello}}}\'\n'
+    )
+
+    with pytest.raises(DeviceError, match=sentence):
+        measure(tiny_onnx_path, python=str(python))
+
+
+def test_a_tilde_is_the_home_folder_of_the_device(device: FakeDevice, tiny_onnx_path: Path) -> None:
+    program(device.home / "my env" / "python", "#!/bin/sh\necho Hello from home >&2; exit 3\n")
+
+    with pytest.raises(DeviceError, match="Hello from home"):
+        measure(tiny_onnx_path, python="~/my env/python")
+
+
+def test_a_login_script_that_talks_does_no_harm(
+    tmp_path: Path, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = fake_device(
+        tmp_path / "device",
+        monkeypatch,
+        login="echo 'Welcome!'; echo 'EDGEKIT is great'; printf 'no line end'; ",
+    )
+    device.startup("import sys; sys.modules['onnxruntime'] = None")
+
+    with pytest.raises(DeviceError, match="importing onnxruntime on pi@board:2222 fails"):
+        measure(tiny_onnx_path)
+
+
+def test_a_link_that_breaks_while_files_go_over_leaves_nothing(
+    device: FakeDevice, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SSH_CUTS_AFTER", "15000")
+
+    with pytest.raises(DeviceError, match="was lost while sending files: client_loop"):
+        measure(tiny_onnx_path)
+
+    assert device.leftovers == []
+
+
+def test_a_device_that_cant_store_the_files_says_why(
+    tmp_path: Path, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A limit of one block a file stands for a disk that is full.
+    device = fake_device(tmp_path / "device", monkeypatch, login="ulimit -f 1; ")
+
+    with pytest.raises(DeviceError, match="can't store the files: File too large"):
+        measure(tiny_onnx_path)
+
+    assert device.leftovers == []
+
+
+def test_a_benchmark_that_is_killed_is_told_with_its_last_words(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    device.startup(
+        "import os, sys\n"
+        "if 'edgekit.bench.remote.worker' in sys.orig_argv:\n"
+        "    os.write(2, b'progress: \\x1b[2Jhi\\nout of tune\\n')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    said: list[str] = []
+
+    with pytest.raises(DeviceError, match=r"killed by signal 9.*: out of tune$"):
+        measure(tiny_onnx_path, say=said.append)
+
+    assert said[-1] == "pi@board:2222:  [2Jhi"
+    assert device.leftovers == []
+
+
+def test_errors_of_the_benchmark_come_back_as_what_they_are(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"on pi@board:2222: tiny\.onnx: .*takes the shape"):
+        measure(tiny_onnx_path, input_shape=[1, 2, 12, 12])
+
+    assert device.leftovers == []
+
+
+def test_bad_files_are_told_before_anything_is_started(device: FakeDevice, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+
+    with pytest.raises(InputError, match=r"none\.onnx: No such file"):
+        measure(tmp_path / "none.onnx")
+    with pytest.raises(ModelFileError, match="isn't an ONNX model"):
+        measure(tmp_path / "text.onnx")
+    with pytest.raises(UsageError, match="no model"):
+        measure([])
+    assert not device.log.exists()
+
+
+def test_a_report_that_makes_no_sense_is_the_devices_fault(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    answers = ['{"event": "report", "report": {"kind": "other"}}']
+    facts = {
+        "event": "facts",
+        "packages": {"numpy": "2.1", "onnxruntime": "1.22"},
+        "fault": None,
+        "free_bytes": 1 << 40,
+        "temporary": "/t",
+        "cffi": False,
+        "installed": None,
+    }
+    hello = {"event": "hello", "version": [3, 11, 2], "machine": "any", "bits": 64}
+    lines = "\n".join(
+        f"EDGEKIT {line}" for line in [json.dumps(hello), json.dumps(facts), *answers]
+    )
+    python = program(device.home / "python", f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\ncat >&2\n")
+
+    with pytest.raises(DeviceError, match="the report of pi@board:2222 isn't a latency report"):
+        measure(tiny_onnx_path, python=str(python))
+
+
+def test_a_device_that_stays_silent_is_given_up(
+    device: FakeDevice, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = program(device.home / "python", "#!/bin/sh\ncat >/dev/null\n")
+    monkeypatch.setattr(session, "_HELLO_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(session, "_QUIET_S", 0.1)
+
+    with pytest.raises(DeviceError, match="no answer from pi@board:2222"):
+        measure(tiny_onnx_path, python=str(python))
+
+
+def test_no_ssh_here_is_a_line(tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with pytest.raises(DeviceError, match="install the OpenSSH client"):
+        measure(tiny_onnx_path)
+
+
+def test_ctrl_c_ends_the_benchmark_on_the_device_too(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    script = f"""
+import sys
+from edgekit.bench.remote.run import bench_on
+bench_on({ADDRESS!r}, {str(tiny_onnx_path)!r}, python=sys.executable, runs=10**9, cold=False,
+         say=lambda line: print(line, flush=True))
+"""
+    program_here = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert program_here.stdout is not None
+    for line in program_here.stdout:
+        if "measuring" in line:
+            break
+    before = device.leftovers
+
+    program_here.send_signal(signal.SIGINT)
+    _, trace = program_here.communicate(timeout=30)
+
+    assert len(before) == 1
+    assert trace.strip().endswith("KeyboardInterrupt")
+    assert device.leftovers == []
+
+
+def test_one_device_that_fails_doesnt_stop_the_others(
+    tmp_path: Path, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = fake_device(tmp_path / "device", monkeypatch)
+    ssh = tmp_path / "device" / "bin" / "ssh"
+    ssh.write_text(
+        ssh.read_text().replace(
+            "import json, os, subprocess, sys",
+            "import json, os, subprocess, sys\n"
+            "if 'broken' in sys.argv: os.environ['FAKE_SSH_SAYS'] = 'Connection refused'",
+        )
+    )
+
+    good, bad = bench_on_all(
+        ["ssh://pi@good", "ssh://pi@broken"],
+        tiny_onnx_path,
+        python=sys.executable,
+        runs=3,
+        cold=False,
+    )
+
+    assert good.report is not None
+    assert good.error is None
+    assert bad.report is None
+    assert str(bad.error) == ("pi@broken refuses the connection: is its ssh server running?")
+    assert device.leftovers == []
+
+
+def test_a_device_is_measured_once_at_a_time(tiny_onnx_path: Path) -> None:
+    with pytest.raises(UsageError, match="given twice"):
+        bench_on_all(["ssh://pi@board", "pi@board"], tiny_onnx_path)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgekit.bench.remote.address import Device
+from edgekit.bench.remote.trouble import (
+    cannot_connect,
+    check_facts,
+    check_hello,
+    link_lost,
+    remote_failure,
+)
+from edgekit.errors import ChecksumError, DeviceError, ModelFileError, UsageError
+
+BOARD = Device("board", "pi")
+
+HELLO = {"event": "hello", "version": [3, 11, 2], "machine": "aarch64", "bits": 64}
+FACTS = {
+    "packages": {"numpy": "2.1.0", "onnxruntime": "1.22.0"},
+    "fault": None,
+    "temporary": "/tmp",  # noqa: S108 - a name, never opened
+    "free_bytes": 1 << 30,
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            ["@ REMOTE HOST IDENTIFICATION HAS CHANGED! @", "Host key verification failed."],
+            "isn't the known one",
+        ),
+        (["Host key verification failed."], "the host key of pi@board isn't known"),
+        (["pi@board: Permission denied (publickey)."], "ssh-copy-id"),
+        (["ssh: Could not resolve hostname board: Name or service not known"], "no host called"),
+        (["ssh: connect to host board port 22: Connection refused"], "is its ssh server running"),
+        (["ssh: connect to host board port 22: Connection timed out"], "doesn't answer"),
+        (["ssh: connect to host board port 22: No route to host"], "no route to pi@board"),
+        (["ssh: connect to host board port 22: Network is unreachable"], "no route"),
+        (["Bad configuration option: x"], "can't reach pi@board: Bad configuration option: x"),
+        ([], "can't reach pi@board: ssh ended without a word"),
+    ],
+)  # fmt: skip
+def test_what_ssh_says_becomes_what_to_do(said: list[str], sentence: str) -> None:
+    error = cannot_connect(BOARD, said)
+
+    assert sentence in str(error)
+    assert "pi@board" in str(error)
+    assert error.exit_code == 5
+
+
+def test_a_lost_link_is_told_from_a_program_that_stopped() -> None:
+    lost = link_lost(BOARD, "measuring", 255, ["Timeout, server board not responding."])
+    stopped = link_lost(BOARD, "measuring", 137, [])
+
+    assert str(lost) == (
+        "the link to pi@board was lost while measuring: Timeout, server board not responding."
+    )
+    assert str(stopped) == "pi@board stopped while measuring, code 137"
+
+
+def test_a_board_in_order_passes() -> None:
+    check_hello(BOARD, HELLO, "python3")
+    check_facts(BOARD, FACTS, "python3", 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("hello", "sentence"),
+    [
+        (
+            {"event": "no-python", "system": "Linux armv7l"},
+            "no program python3 on pi@board; it is a Linux armv7l: install Python 3.11",
+        ),
+        ({**HELLO, "bits": 32, "machine": "armv7l"}, r"32-bit Python \(armv7l\): onnxruntime has"),
+        ({**HELLO, "version": [3, 9, 2]}, "is Python 3.9.2: edgekit needs 3.11"),
+        ({**HELLO, "version": [2, 7, 18]}, "is Python 2.7.18"),
+    ],
+)  # fmt: skip
+def test_a_python_that_cant_run_it_is_refused(hello: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DeviceError, match=sentence):
+        check_hello(BOARD, hello, "python3")
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"packages": {"numpy": "2.1.0", "onnxruntime": None}}, "has no onnxruntime: run there"),
+        (
+            {"packages": {"numpy": None, "onnxruntime": None}},
+            "has no numpy and no onnxruntime: run there",
+        ),
+        ({"packages": {"numpy": "1.24.2", "onnxruntime": "1.22.0"}}, "numpy on pi@board is 1.24.2"),
+        ({"fault": "crashes with signal 4"}, "importing onnxruntime on pi@board fails: crashes"),
+        ({"free_bytes": 1 << 20}, "1,048,576 bytes free in /tmp"),
+    ],
+)
+def test_missing_packages_and_room_are_named(changed: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DeviceError, match=sentence):
+        check_facts(BOARD, FACTS | changed, "python3", 1 << 20)
+
+
+def test_an_error_of_the_benchmark_keeps_its_kind() -> None:
+    def failure(kind: str) -> dict[str, Any]:
+        return {"stage": "bench", "kind": kind, "message": "no such input"}
+
+    kinds = [
+        type(remote_failure(BOARD, failure(kind)))
+        for kind in ("UsageError", "ModelFileError", "ChecksumError")
+    ]
+    others = [
+        type(remote_failure(BOARD, failure(kind)))
+        for kind in ("annotations", "MissingDependencyError", "SystemExit", "")
+    ]
+
+    assert kinds == [UsageError, ModelFileError, ChecksumError]
+    assert others == [DeviceError] * 4
+    assert str(remote_failure(BOARD, failure("UsageError"))) == "on pi@board: no such input"
+
+
+def test_a_crash_is_told_with_its_signal_and_last_words() -> None:
+    killed = remote_failure(BOARD, {"stage": "run", "code": -9, "tail": []})
+    ended = remote_failure(BOARD, {"stage": "run", "code": 1, "tail": ["a", "KeyError: 'x'"]})
+    full = remote_failure(BOARD, {"stage": "receive", "message": "No space left on device"})
+
+    assert str(killed) == (
+        "the benchmark on pi@board was killed by signal 9, perhaps for lack of memory"
+    )
+    assert str(ended) == "the benchmark on pi@board ended with code 1: KeyError: 'x'"
+    assert str(full) == "pi@board can't store the files: No space left on device"
