@@ -15,6 +15,7 @@ class Target(StrEnum):
     """Kinds of app."""
 
     C = "c"
+    CPP = "cpp"
     PYTHON = "python"
     WEB = "web"
 

@@ -43,12 +43,18 @@ class _Module:
     inside: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def bundle(sources: Mapping[str, str], roots: Iterable[tuple[str, str]], header: str) -> str:
+def bundle(
+    sources: Mapping[str, str],
+    roots: Iterable[tuple[str, str]],
+    header: str,
+    setup: str = "",
+) -> str:
     """The text of one file with all that `roots` need.
 
     sources: text of each module by its full name, lower ones first; a name of the package that
     is imported from a module not among them is looked for in all. roots: module and name of what
-    the file is for. header: the docstring and what stands above the imports.
+    the file is for. header: the docstring. setup: what has to be done before numpy and
+    onnxruntime are imported; it may use `os` and `sys`.
 
     Raises ValueError where two modules give different things the same name, or a flattened name
     is hidden by a local one: the modules have to change then.
@@ -86,7 +92,7 @@ def bundle(sources: Mapping[str, str], roots: Iterable[tuple[str, str]], header:
             above = statement
         if part:
             parts.append(f"# {module.name.replace('.', '/')}.py\n# {module.title}{part}")
-    return f"{header}\n\n{_import_block(imports)}\n\n" + "\n\n\n".join(parts) + "\n"
+    return f"{header}\n\n{_import_block(imports, setup)}\n\n" + "\n\n\n".join(parts) + "\n"
 
 
 def _gap(above: _Statement | None, below: _Statement) -> str:
@@ -251,7 +257,7 @@ def _is_stored(item: ast.Name) -> bool:
     return isinstance(item.ctx, ast.Store)
 
 
-def _import_block(lines: set[str]) -> str:
+def _import_block(lines: set[str], setup: str) -> str:
     """Imports in three blocks, standard library first, `from` lines of one module joined."""
     plain = {line for line in lines if line.startswith("import ")}
     joined: dict[str, set[str]] = {}
@@ -264,4 +270,5 @@ def _import_block(lines: set[str]) -> str:
     everything = [*sorted(plain), *froms]
     own = [line for line in everything if line.split()[1].partition(".")[0] not in outer]
     others = [line for line in everything if line not in own]
-    return "\n".join(["from __future__ import annotations", "", *own, "", *others])
+    parts = ["from __future__ import annotations", "\n".join(own), setup, "\n".join(others)]
+    return "\n\n".join(filter(None, parts))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.embed import c, python, web
+from edgekit.embed import c, cpp, python, web
 from edgekit.embed.app import EmbeddedTensor, make_app, read_labels
 from edgekit.errors import OutputError, UsageError
 from edgekit.files import write_atomic
@@ -16,7 +16,7 @@ from edgekit.packfile import open_packfile
 from edgekit.packfile.pictures import first_input_shape, packed_preprocess
 from edgekit.preprocess import default_preprocess
 
-TARGETS = {"c": c.files, "python": python.files, "web": web.files}
+TARGETS = {"c": c.files, "cpp": cpp.files, "python": python.files, "web": web.files}
 """Kinds of app, each with the function that makes its files."""
 
 _PREFIX = re.compile(r"[a-z][a-z0-9_]*")

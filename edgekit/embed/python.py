@@ -46,6 +46,11 @@ _ROOTS = (
     ("edgekit_loader", "main"),
 )
 
+_SETUP = """\
+# onnxruntime's own builds send telemetry unless this is set before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")\
+"""
+
 
 def files(app: App) -> dict[str, bytes]:
     """The folder's files by name."""
@@ -72,7 +77,8 @@ def loader() -> str:
     """The text of edgekit_loader.py, cut from this package's own reader."""
     sources = {f"edgekit.{name}": _source(name) for name in _MODULES}
     sources["edgekit_loader"] = resource("templates/python/check.py.in").decode()
-    text = bundle(sources, _ROOTS, resource("templates/python/header.py.in").decode().rstrip())
+    header = resource("templates/python/header.py.in").decode().rstrip()
+    text = bundle(sources, _ROOTS, header, _SETUP)
     return f'{text}\n\nif __name__ == "__main__":\n    sys.exit(main(sys.argv[1:]))\n'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -239,6 +240,25 @@ def test_an_input_that_does_not_fit_is_one_line(
 
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_the_app_opens_no_file_in_the_users_home(
+    app: Path, bare_python: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    np.save(tmp_path / "x.npy", np.zeros((1, 12, 12), np.float32))
+
+    # onnxruntime's telemetry would keep its data base and device number there.
+    subprocess.run(
+        [bare_python, "-I", app / "classify.py", tmp_path / "x.npy"],
+        check=True,
+        capture_output=True,
+        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        timeout=120,
+    )
+
+    assert list(home.rglob("*")) == []
 
 
 def test_the_loader_tells_and_checks_what_a_file_holds(app: Path, bare_python: Path) -> None:
