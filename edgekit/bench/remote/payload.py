@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import edgekit
 from edgekit.errors import InputError, ModelFileError
@@ -19,6 +20,10 @@ _LEFT_OUT = ("cli", "compress", "embed", "export", "inspect", "report", "train")
 
 _HEADERS = ("codec/kernels.h", "embed/edgekit_decode.h")
 """What compiling the decoder on the device takes."""
+
+
+_DATA = ("input_data", "evaluate", "preprocess")
+"""Settings of a benchmark that may be paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,36 @@ def models_to_send(paths: Sequence[str | os.PathLike[str]]) -> tuple[Model, ...]
     return tuple(_model(Path(path), number) for number, path in enumerate(paths))
 
 
-def sources_to_send(machine: str | None) -> tuple[Item, ...]:
+def data_to_send(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Item, ...]]:
+    """The settings as the device needs them, and the files that they name.
+
+    Where data is a path here, the device gets a copy and its name there; anything else is a name
+    that edgekit knows, or is refused there.
+    """
+    changed, items = dict(settings), []
+    for key in _DATA:
+        if settings.get(key) is None:
+            continue
+        path = Path(settings[key])
+        changed[key] = os.fspath(settings[key])
+        if path.is_dir():
+            changed[key] = f"data/{key}"
+            inner = [file for file in sorted(path.rglob("*")) if file.is_file()]
+            items += [
+                _item(f"data/{key}/{file.relative_to(path).as_posix()}", file) for file in inner
+            ]
+        elif path.is_file():
+            changed[key] = f"data/{key}/given{path.suffix}"
+            items.append(_item(changed[key], path))
+    return changed, tuple(items)
+
+
+def sources_to_send(machine: str | None, *, test_images: bool = False) -> tuple[Item, ...]:
     """The files of edgekit itself, as far as a benchmark needs them.
 
     machine: of a device that has cffi, which loads compiled modules, else None. The compiled
-    decoder goes along where the machine is the same as ours.
+    decoder goes along where the machine is the same as ours. test_images: whether the package's
+    own are needed.
     """
     paths = [
         path
@@ -63,10 +93,9 @@ def sources_to_send(machine: str | None) -> tuple[Item, ...]:
     paths += [PACKAGE / name for name in _HEADERS]
     if machine == platform.machine():
         paths += sorted((PACKAGE / "codec").glob("_native.*.so"))
-    return tuple(
-        Item(f"src/edgekit/{path.relative_to(PACKAGE).as_posix()}", path, path.stat().st_size)
-        for path in paths
-    )
+    if test_images:
+        paths += sorted((PACKAGE / "assets").glob("*.npz"))
+    return tuple(_item(f"src/edgekit/{p.relative_to(PACKAGE).as_posix()}", p) for p in paths)
 
 
 def _model(path: Path, number: int) -> Model:
@@ -75,7 +104,7 @@ def _model(path: Path, number: int) -> Model:
             packed = is_packed(memoryview(file.read(16)))
         folder = f"model{number}"
         name = f"{folder}/edgekit-model-{number}.{'ekp' if packed else 'onnx'}"
-        items = [Item(name, path, path.stat().st_size)]
+        items = [_item(name, path)]
         if not packed:
             items += [_external(path, place, folder) for place in sorted(_locations(path))]
     except OSError as error:
@@ -91,7 +120,7 @@ def _external(model: Path, location: str, folder: str) -> Item:
         raise ModelFileError(
             f"{model}: asks for {location or 'no file'!r}, which isn't inside the model's folder"
         )
-    return Item(f"{folder}/{path.relative_to(root).as_posix()}", path, path.stat().st_size)
+    return _item(f"{folder}/{path.relative_to(root).as_posix()}", path)
 
 
 def _locations(path: Path) -> set[str]:
@@ -106,3 +135,7 @@ def _locations(path: Path) -> set[str]:
         for tensor in part.initializer
         if is_external(tensor)
     }
+
+
+def _item(name: str, path: Path) -> Item:
+    return Item(name, path, path.stat().st_size)

@@ -6,14 +6,23 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from edgekit.bench.reading import report_from_dict
 from edgekit.bench.remote.address import Device, parse_device
 from edgekit.bench.remote.agent import source_digest
-from edgekit.bench.remote.payload import PACKAGE, Item, Model, models_to_send, sources_to_send
+from edgekit.bench.remote.payload import (
+    PACKAGE,
+    Item,
+    Model,
+    data_to_send,
+    models_to_send,
+    sources_to_send,
+)
 from edgekit.bench.remote.session import Session, connect
 from edgekit.bench.results import BenchReport
+from edgekit.data import FASHION_MNIST
 from edgekit.errors import DeviceError, EdgekitError, InputError, UsageError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -117,12 +126,13 @@ def _measure(
     say(f"{place}: connecting")
     hello, facts = session.hello()
     there = facts["installed"] == source_digest(PACKAGE)
-    sources = () if there else sources_to_send(hello["machine"] if facts["cffi"] else None)
-    files = [item for model in models for item in model.items] + [*sources]
+    sources = () if there else _sources(hello, facts, settings)
+    changed, data = data_to_send(settings)
+    files = [item for model in models for item in model.items] + [*data, *sources]
     sent_bytes = sum(item.size for item in files)
     session.check(facts, sent_bytes)
     say(f"{place}: {_described(hello, facts)}; sending {sent_bytes:,} bytes")
-    session.order(_order(models, files, settings), [item.path for item in files])
+    session.order(_order(models, files, settings, changed), [item.path for item in files])
     plain = session.result()
     say(f"{place}: done")
     try:
@@ -131,16 +141,34 @@ def _measure(
         raise DeviceError(str(error)) from error
 
 
+def _sources(
+    hello: dict[str, Any], facts: dict[str, Any], settings: dict[str, Any]
+) -> tuple[Item, ...]:
+    return sources_to_send(
+        hello["machine"] if facts["cffi"] else None,
+        test_images=settings.get("evaluate") == FASHION_MNIST,
+    )
+
+
 def _order(
-    models: Sequence[Model], files: Sequence[Item], settings: dict[str, Any]
+    models: Sequence[Model],
+    files: Sequence[Item],
+    settings: dict[str, Any],
+    changed: dict[str, Any],
 ) -> dict[str, Any]:
+    """What the agent and the worker do. stated: settings as the report shall state them."""
     return {
         "files": [{"name": item.name, "size": item.size} for item in files],
         "models": [model.name for model in models],
         "paths": [model.path for model in models],
-        "names": [os.path.basename(model.path) for model in models],  # noqa: PTH119
+        "names": [PurePath(model.path).name for model in models],
         "build": not any(item.name.endswith(".so") for item in files),
-        "settings": settings,
+        "settings": changed,
+        "stated": {
+            key: os.fspath(settings[key])
+            for key, value in changed.items()
+            if isinstance(value, str) and value != settings[key]
+        },
     }
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from edgekit.bench.measure import bench
@@ -33,14 +32,15 @@ def main() -> int:
     # The person who waits sees names of their own.
     say(f"measuring {', '.join(order['names'])}")
     try:
-        report = bench(files, **order["settings"])
-        result = {"event": "report", "report": _finished(report, order["paths"]).to_dict()}
+        report = bench(files, say=say, **order["settings"])
+        finished = _finished(report, order["paths"], order["stated"])
+        result = {"event": "report", "report": finished.to_dict()}
     except EdgekitError as error:
         result = {
             "event": "failed",
             "stage": "bench",
             "kind": type(error).__name__,
-            "message": _translated(str(error), files, order["paths"]),
+            "message": _translated(str(error), order),
         }
     part = folder / "result.part"
     part.write_text(json.dumps(result))
@@ -54,7 +54,7 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _finished(report: BenchReport, paths: list[str]) -> BenchReport:
+def _finished(report: BenchReport, paths: list[str], stated: dict[str, Any]) -> BenchReport:
     """The report with the caller's paths, and with what should be known of the decoder.
 
     Every file was measured once for each number of threads, in the order of the files.
@@ -66,13 +66,22 @@ def _finished(report: BenchReport, paths: list[str]) -> BenchReport:
     )
     packed = any(case.kind == "ekp" for case in cases)
     slow = (NUMPY_DECODES,) if packed and not native.available else ()
-    return dataclasses.replace(report, cases=cases, warnings=(*report.warnings, *slow))
+    return dataclasses.replace(
+        report,
+        settings=dataclasses.replace(report.settings, **stated),
+        cases=cases,
+        warnings=(*report.warnings, *slow),
+    )
 
 
-def _translated(message: str, files: list[Path], paths: list[Any]) -> str:
+def _translated(message: str, order: dict[str, Any]) -> str:
     """A message that names the caller's files in place of their copies here."""
-    for file, path in zip(files, paths, strict=True):
-        message = message.replace(str(file), path).replace(file.name, os.path.basename(path))  # noqa: PTH119 - the caller's path, perhaps of another system
+    for name, path in zip(order["models"], order["paths"], strict=True):
+        copy = Path(name)
+        message = message.replace(str(copy.absolute()), path).replace(name, path)
+        message = message.replace(copy.name, PurePath(path).name)
+    for key, path in order["stated"].items():
+        message = message.replace(order["settings"][key], path)
     return message
 
 

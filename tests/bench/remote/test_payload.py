@@ -11,7 +11,12 @@ import onnx
 import pytest
 
 from edgekit.bench.remote.agent import source_digest
-from edgekit.bench.remote.payload import PACKAGE, models_to_send, sources_to_send
+from edgekit.bench.remote.payload import (
+    PACKAGE,
+    data_to_send,
+    models_to_send,
+    sources_to_send,
+)
 from edgekit.errors import InputError, ModelFileError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "accept"
@@ -133,3 +138,35 @@ def test_equal_code_has_an_equal_digest(tmp_path: Path) -> None:
 
     assert equal
     assert source_digest(first) != source_digest(second)
+
+
+def test_data_that_are_paths_go_along_and_names_stay(tmp_path: Path) -> None:
+    pictures = tmp_path / "my pictures"
+    (pictures / "cat; rm").mkdir(parents=True)
+    (pictures / "cat; rm" / "1.png").write_bytes(b"1")
+    inputs = tmp_path / "in $(x).npz"
+    inputs.write_bytes(b"22")
+
+    settings, items = data_to_send(
+        {"runs": 3, "input_data": inputs, "evaluate": str(pictures), "preprocess": "imagenet"}
+    )
+    named, nothing = data_to_send({"evaluate": "fashion-mnist", "input_data": None})
+
+    assert settings == {
+        "runs": 3,
+        "input_data": "data/input_data/given.npz",
+        "evaluate": "data/evaluate",
+        "preprocess": "imagenet",
+    }
+    assert {item.name: item.size for item in items} == {
+        "data/input_data/given.npz": 2,
+        "data/evaluate/cat; rm/1.png": 1,
+    }
+    assert (named, nothing) == ({"evaluate": "fashion-mnist", "input_data": None}, ())
+
+
+def test_the_packages_own_images_go_along_where_they_are_needed() -> None:
+    names = {item.name for item in sources_to_send(None, test_images=True)}
+
+    assert any(name.startswith("src/edgekit/assets/fashion_mnist") for name in names)
+    assert not any("assets" in item.name for item in sources_to_send(None))

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import edgekit
 from edgekit.bench.remote import run, session
-from edgekit.bench.remote.payload import sources_to_send
 from edgekit.bench.remote.run import bench_on, bench_on_all
 from edgekit.bench.remote.worker import NUMPY_DECODES
 from edgekit.bench.results import BenchReport
 from edgekit.compress.pipeline import compress
-from edgekit.errors import DeviceError, InputError, ModelFileError, UsageError
+from edgekit.errors import DataError, DeviceError, InputError, ModelFileError, UsageError
 from tests.bench.remote.devices import FakeDevice, fake_device, program
 
 ADDRESS = "ssh://pi@board:2222"
@@ -44,7 +44,6 @@ def test_a_device_measures_and_keeps_nothing(
     shutil.copy(tiny_onnx_path, odd)
     # Another digest: the sources are sent.
     monkeypatch.setattr(run, "source_digest", lambda _: "other")
-    monkeypatch.setattr(run, "sources_to_send", lambda _: sources_to_send(None))
     packed = tmp_path / "tiny.ekp"
     compress(tiny_onnx_path, packed, bits=6, method="uniform")
     said: list[str] = []
@@ -65,6 +64,21 @@ def test_a_device_measures_and_keeps_nothing(
     assert any(f"measuring {odd.name}, tiny.ekp" in line for line in said)
     assert device.leftovers == []
     assert not list(device.home.rglob("*"))
+
+
+def test_data_here_are_used_there_and_named_as_here(
+    device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path
+) -> None:
+    inputs = tmp_path / "my inputs.npz"
+    np.savez(inputs, input=np.zeros((2, 1, 12, 12), np.float32))
+
+    report = measure(tiny_onnx_path, input_data=inputs)
+    inputs.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"my inputs\.npz"):
+        measure(tiny_onnx_path, input_data=inputs)
+
+    assert report.settings.input_data == str(inputs)
+    assert device.leftovers == []
 
 
 def test_equal_code_on_the_device_isnt_sent_again(
