@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from edgekit.bench.host import Host
 from edgekit.bench.results import Case
@@ -16,13 +17,24 @@ _DRIFT = 0.05
 _STALLED = 0.01
 
 
-def cautions(host: Host, before: State, after: State, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Warnings, the gravest first; empty where nothing speaks against the numbers."""
+def cautions(
+    host: Host,
+    before: State,
+    after: State,
+    cases: Sequence[Case],
+    *,
+    others_busy: float | None = None,
+) -> tuple[str, ...]:
+    """Warnings, the gravest first; empty where nothing speaks against the numbers.
+
+    others_busy: cores' worth of time that others took meanwhile; None where it isn't known.
+    """
     return (
         *_throttling(before, after),
         *_clocks(before, after),
-        *_load(host, before, after),
+        *_load(host, before, after, others_busy),
         *_spread(cases),
+        *_endurance(cases),
     )
 
 
@@ -69,18 +81,22 @@ def _clocks(before: State, after: State) -> list[str]:
     return found
 
 
-def _load(host: Host, before: State, after: State) -> list[str]:
+def _load(host: Host, before: State, after: State, others_busy: float | None) -> list[str]:
     found = []
     cores = host.cpu.cores
-    # The load after counts these runs, so only what was there before speaks of others.
-    if before.load is not None and cores is not None and before.load > max(0.5, _BUSY * cores):
+    # The load is a mean over a minute, in which others may have ended; and the load after counts
+    # these runs. So it speaks only where nothing was measured.
+    if others_busy is not None:
+        if others_busy > _BUSY:
+            found.append(f"other programs took {others_busy:.2f} of {cores or '?'} cores meanwhile")
+    elif before.load is not None and cores is not None and before.load > max(0.5, _BUSY * cores):
         found.append(f"other programs were running: load {before.load:.2f} on {cores} cores")
     elif before.cpu_stalled is not None and before.cpu_stalled > _BUSY:
         found.append(f"tasks waited for a processor {before.cpu_stalled:.0%} of the time")
     stalled = max(before.memory_stalled or 0.0, after.memory_stalled or 0.0)
     if stalled > _STALLED:
         found.append(f"memory is short: tasks waited for it {stalled:.0%} of the time")
-    if before.load is before.cpu_stalled is None:
+    if before.load is before.cpu_stalled is others_busy is None:
         found.append("whether other programs were running is not available")
     return found
 
@@ -93,3 +109,11 @@ def _spread(cases: Sequence[Case]) -> list[str]:
     way = "slower" if worst.drift > 0 else "faster"
     change = f"the second half of the runs was up to {abs(worst.drift):.0%} {way} than the first"
     return [f"times changed while measuring: {change}"]
+
+
+def _endurance(cases: Sequence[Case]) -> list[str]:
+    return [
+        f"{PurePath(case.path).name} became {case.endurance.slowdown:.0%} slower under load"
+        for case in cases
+        if case.endurance is not None and case.endurance.slowdown > _DRIFT
+    ]

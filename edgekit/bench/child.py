@@ -1,6 +1,6 @@
 """A cold start in a process of its own: `python -m edgekit.bench.child`, started by `cold.py`.
 
-Reads one JSON object from stdin (path, threads, inputs) and writes one to stdout.
+Reads one JSON object from stdin (what `cold_start` takes) and writes one to stdout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from edgekit.bench.feed import make_feed  # noqa: E402
+from edgekit.bench.feed import make_feed, read_inputs  # noqa: E402
 from edgekit.bench.opening import open_model, run_once  # noqa: E402
 from edgekit.errors import EdgekitError  # noqa: E402
 
@@ -25,15 +25,23 @@ def main() -> int:
     """Measure one start; 0 if it worked, else a line on stderr."""
     request = json.loads(sys.stdin.read())
     path = Path(request["path"])
-    base_bytes = peak_bytes()
     try:
-        opened = open_model(path, threads=request["threads"])
+        # Read before the first look at the memory: they aren't the model's.
+        given = None if request["input_data"] is None else read_inputs(Path(request["input_data"]))
+        base_bytes = peak_bytes()
+        opened = open_model(
+            path,
+            threads=request["threads"],
+            spinning=request["spinning"],
+            provider=request["provider"],
+        )
         feed = make_feed(
             opened.session,
             path.name,
             input_shape=request["input_shape"],
             batch=request["batch"],
             seed=request["seed"],
+            given=given,
         )
         first_run_s = run_once(opened.session, feed, path.name)
     except EdgekitError as error:

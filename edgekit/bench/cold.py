@@ -6,26 +6,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import edgekit
-from edgekit.bench.results import ColdStart
+from edgekit.bench.results import ColdStart, Settings
 from edgekit.errors import ModelFileError
 
 _IMPORT_ROOT = Path(edgekit.__file__).parents[1]
 
 
-def cold_start(
-    path: Path, *, threads: int, input_shape: Sequence[int] | None, batch: int, seed: int
-) -> ColdStart:
+def cold_start(path: Path, threads: int, settings: Settings) -> ColdStart:
     """Start a model once, as an app does. Raises ModelFileError with the process's last words."""
     request = {
         "path": str(path.resolve()),
         "threads": threads,
-        "input_shape": None if input_shape is None else list(input_shape),
-        "batch": batch,
-        "seed": seed,
+        "spinning": settings.spinning,
+        "provider": settings.provider,
+        "input_shape": settings.input_shape,
+        "input_data": settings.input_data,
+        "batch": settings.batch,
+        "seed": settings.seed,
     }
     paths = [str(_IMPORT_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     # -P keeps the folder that the user is in off the import path; ours is put on it, because this

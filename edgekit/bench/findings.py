@@ -12,12 +12,14 @@ from typing import Any
 class Layer:
     """A node of the graph as onnxruntime runs it, after its own fusions.
 
-    seconds: median over the profiled runs.
+    shape: of the first output; None where the profiler doesn't tell. seconds: of one run, the mean
+    of the middle half of the profiled runs, because the profiler counts in whole microseconds.
     """
 
     name: str
     operator: str
     provider: str
+    shape: tuple[int, ...] | None
     seconds: float
 
 

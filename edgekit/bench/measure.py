@@ -7,21 +7,30 @@ import gc
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from edgekit.bench.caution import cautions
+from edgekit.bench.checks import bound_to, check
 from edgekit.bench.cold import cold_start
-from edgekit.bench.feed import Feed, make_feed
+from edgekit.bench.evaluate import evaluate as evaluate_model
+from edgekit.bench.evaluate import read_labelled
+from edgekit.bench.feed import Feed, make_feed, read_inputs
+from edgekit.bench.findings import Endurance, Profile
 from edgekit.bench.host import read_host
-from edgekit.bench.opening import open_model, run_once
+from edgekit.bench.neighbours import busy_elsewhere, read_accounts
+from edgekit.bench.opening import CPU, full_provider_name, open_model, run_once
+from edgekit.bench.profile import profile_model
 from edgekit.bench.results import TURN, BenchReport, Case, ColdStart, Settings
 from edgekit.bench.state import read_state
 from edgekit.bench.statistics import summarize
+from edgekit.bench.sustain import sustain
 from edgekit.errors import UsageError
 from edgekit.runtime.session import is_packed, read_source
 
@@ -42,22 +51,37 @@ def bench(
     precision: float | None = None,
     batch: int = 1,
     input_shape: Sequence[int] | None = None,
+    input_data: str | os.PathLike[str] | None = None,
     seed: int = 0,
     cold: bool = True,
+    spinning: bool = False,
+    provider: str = CPU,
+    affinity: Sequence[int] | None = None,
+    profile: bool = False,
+    sustain_s: float | None = None,
+    evaluate: str | os.PathLike[str] | None = None,
+    preprocess: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> BenchReport:
     """Measure load time, first answer and latency of ONNX and packed files.
 
     threads: of one operator; with several numbers every file is measured with each. max_seconds:
     for all warm runs together, after which they end; each case has at least one turn. precision:
-    see Settings. cold: also start each case in fresh processes.
+    see Settings. input_data: an .npz file, an .npy file or a folder of .npy files; without it
+    inputs are random. cold: also start each case in fresh processes. provider: such as cpu or
+    XnnpackExecutionProvider. affinity: cores to run on. profile: also time each layer. sustain_s:
+    seconds of runs without a pause, of each case. evaluate: data with labels, as
+    edgekit.data.load_labelled takes them, for top-1 accuracy; preprocess: how its pictures become
+    inputs. say: gets a line when a stage begins.
 
     Warm runs take turns in an order drawn from `seed`, so that all cases share the machine's
     mood; the first run of a turn isn't counted where there are several cases, because it pays for
     the caches that the others used. The timer stands around onnxruntime's run alone, with
-    Python's garbage collector off and onnxruntime's idle threads asleep. Inputs are random.
+    Python's garbage collector off and, unless `spinning`, onnxruntime's idle threads asleep.
+    Profiles, runs without a pause and accuracy come after the timed runs, in that order.
 
     Raises UsageError for impossible settings, InputError for a file that can't be read,
-    FormatError and ModelFileError for one that can't be opened or run.
+    FormatError and ModelFileError for one that can't be opened or run, DataError for data.
     """
     settings = Settings(
         warmup=warmup,
@@ -69,29 +93,21 @@ def bench(
         input_shape=None if input_shape is None else tuple(input_shape),
         seed=seed,
         cold=cold,
+        spinning=spinning,
+        provider=full_provider_name(provider),
+        affinity=None if affinity is None else tuple(affinity),
+        input_data=None if input_data is None else os.fspath(input_data),
+        profile=profile,
+        sustain_s=sustain_s,
+        evaluate=None if evaluate is None else os.fspath(evaluate),
+        preprocess=None if preprocess is None else os.fspath(preprocess),
     )
-    _check(settings)
+    check(settings)
     files = [Path(path) for path in _listed(paths)]
     if not files:
         raise UsageError("no model to measure")
-    host, before = read_host(), read_state()
-    subjects = [_open(file, count, settings) for file in files for count in settings.threads]
-    starts = [_cold_starts(subject, settings) if cold else () for subject in subjects]
-    times = measure_warm(subjects, settings)
-    after = read_state()
-    cases = tuple(
-        _case(subject, start, samples)
-        for subject, start, samples in zip(subjects, starts, times, strict=True)
-    )
-    return BenchReport(
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        settings=settings,
-        host=host,
-        before=before,
-        after=after,
-        warnings=cautions(host, before, after, cases),
-        cases=cases,
-    )
+    with bound_to(settings.affinity):
+        return _measure(files, settings, say or (lambda _: None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,59 @@ class Subject:
     threads: int
     session: ort.InferenceSession
     feed: Feed
+
+
+def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], None]) -> BenchReport:
+    host, before = read_host(), read_state()
+    given = None if settings.input_data is None else read_inputs(Path(settings.input_data))
+    subjects = [_open(file, count, settings, given) for file in files for count in settings.threads]
+    labelled = None
+    if settings.evaluate is not None:
+        shape = next(iter(subjects[0].feed.values())).shape
+        labelled = read_labelled(settings.evaluate, settings.preprocess, shape)
+    accounts = read_accounts()
+    say("cold starts" if settings.cold else "warm runs")
+    starts = [_cold_starts(subject, settings) if settings.cold else () for subject in subjects]
+    times = measure_warm(subjects, settings)
+    others_busy = busy_elsewhere(accounts, read_accounts())
+    after = read_state()
+    profiles = [_profile(subject, settings) if settings.profile else None for subject in subjects]
+    endured = [_sustain(subject, settings, say) for subject in subjects]
+    if settings.sustain_s is not None:
+        after = read_state()
+    cases = tuple(
+        Case(
+            path=str(subject.path),
+            kind=subject.kind,
+            file_bytes=subject.file_bytes,
+            sha256=subject.sha256,
+            threads=subject.threads,
+            inputs={name: array.shape for name, array in subject.feed.items()},
+            dtypes={name: array.dtype.name for name, array in subject.feed.items()},
+            items=_items(subject.feed),
+            cold=cold,
+            warm=summarize(samples),
+            times_s=tuple(samples),
+            profile=profiled,
+            endurance=endurance,
+            accuracy=None
+            if labelled is None
+            else evaluate_model(subject.session, labelled, subject.path.name),
+        )
+        for subject, cold, samples, profiled, endurance in zip(
+            subjects, starts, times, profiles, endured, strict=True
+        )
+    )
+    return BenchReport(
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        settings=settings,
+        host=host,
+        before=before,
+        after=after,
+        warnings=cautions(host, before, after, cases, others_busy=others_busy),
+        cases=cases,
+        others_busy=others_busy,
+    )
 
 
 def measure_warm(subjects: Sequence[Subject], settings: Settings) -> list[list[float]]:
@@ -147,15 +216,23 @@ def _enough(sample: Sequence[float], settings: Settings) -> bool:
     return summarize(sample).precision <= settings.precision
 
 
-def _open(path: Path, threads: int, settings: Settings) -> Subject:
+def _open(
+    path: Path,
+    threads: int,
+    settings: Settings,
+    given: Mapping[str, NDArray[Any]] | None,
+) -> Subject:
     data = read_source(path)
-    opened = open_model(path, threads=threads)
+    opened = open_model(
+        path, threads=threads, spinning=settings.spinning, provider=settings.provider
+    )
     feed = make_feed(
         opened.session,
         path.name,
         input_shape=settings.input_shape,
         batch=settings.batch,
         seed=settings.seed,
+        given=given,
     )
     # A model that can't be run is found here, before time goes into the others.
     run_once(opened.session, feed, path.name)
@@ -171,54 +248,32 @@ def _open(path: Path, threads: int, settings: Settings) -> Subject:
 
 
 def _cold_starts(subject: Subject, settings: Settings) -> tuple[ColdStart, ...]:
-    return tuple(
-        cold_start(
-            subject.path,
-            threads=subject.threads,
-            input_shape=settings.input_shape,
-            batch=settings.batch,
-            seed=settings.seed,
-        )
-        for _ in range(COLD_STARTS)
-    )
+    return tuple(cold_start(subject.path, subject.threads, settings) for _ in range(COLD_STARTS))
 
 
-def _case(subject: Subject, cold: tuple[ColdStart, ...], times: Sequence[float]) -> Case:
-    first = next(iter(subject.feed.values()), None)
-    return Case(
-        path=str(subject.path),
-        kind=subject.kind,
-        file_bytes=subject.file_bytes,
-        sha256=subject.sha256,
+def _profile(subject: Subject, settings: Settings) -> Profile:
+    return profile_model(
+        subject.path,
+        subject.feed,
         threads=subject.threads,
-        inputs={name: array.shape for name, array in subject.feed.items()},
-        dtypes={name: array.dtype.name for name, array in subject.feed.items()},
-        items=1 if first is None or first.ndim == 0 else first.shape[0],
-        cold=cold,
-        warm=summarize(times),
-        times_s=tuple(times),
+        spinning=settings.spinning,
+        provider=settings.provider,
     )
+
+
+def _sustain(subject: Subject, settings: Settings, say: Callable[[str], None]) -> Endurance | None:
+    if settings.sustain_s is None:
+        return None
+    say(f"{subject.path.name} without a pause for {settings.sustain_s:g} s")
+    return sustain(
+        lambda: run_once(subject.session, subject.feed, subject.path.name), settings.sustain_s
+    )
+
+
+def _items(feed: Feed) -> int:
+    first = next(iter(feed.values()), None)
+    return 1 if first is None or first.ndim == 0 else first.shape[0]
 
 
 def _listed(paths: PathOrPaths) -> Sequence[str | os.PathLike[str]]:
     return [paths] if isinstance(paths, str | os.PathLike) else paths
-
-
-def _check(settings: Settings) -> None:
-    """Raises UsageError that names the setting."""
-    limits = [
-        ("warmup", settings.warmup, 0),
-        ("runs", settings.runs, 1),
-        ("batch", settings.batch, 1),
-        ("seed", settings.seed, 0),
-        *(("threads", count, 1) for count in settings.threads or (0,)),
-    ]
-    for name, value, least in limits:
-        if value < least:
-            raise UsageError(f"{name} must be at least {least}, got {value}")
-    if settings.max_seconds is not None and not settings.max_seconds > 0:
-        raise UsageError(f"max_seconds must be above 0, got {settings.max_seconds}")
-    if settings.precision is not None and not 0 < settings.precision < 1:
-        raise UsageError(f"precision is a share between 0 and 1, got {settings.precision}")
-    if settings.batch != 1 and settings.input_shape is not None:
-        raise UsageError("give either a batch or an input shape, which holds the batch already")

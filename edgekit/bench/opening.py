@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from edgekit.bench.feed import Feed
-from edgekit.errors import ModelFileError
+from edgekit.errors import ModelFileError, UsageError
 from edgekit.packfile import open_packfile
 from edgekit.packfile.layout import Type
 from edgekit.runtime.session import (
@@ -20,7 +20,8 @@ from edgekit.runtime.session import (
     session_options,
 )
 
-PROVIDERS = ("CPUExecutionProvider",)
+CPU = "CPUExecutionProvider"
+_SUFFIX = "ExecutionProvider"
 _NS = 1e-9
 
 
@@ -37,13 +38,20 @@ class Opened:
     session_s: float
 
 
-def open_model(path: Path, *, threads: int, profile: str | None = None) -> Opened:
+def open_model(
+    path: Path,
+    *,
+    threads: int,
+    spinning: bool = False,
+    provider: str = CPU,
+    profile: str | None = None,
+) -> Opened:
     """Open a packed or plain model.
 
     profile: path prefix of the file that onnxruntime then writes its profile to.
-    Raises what `edgekit.load` raises.
+    Raises what `edgekit.load` raises, and ModelFileError where the provider doesn't take part.
     """
-    options = session_options(threads)
+    options = _options(threads, spinning=spinning)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile
@@ -51,8 +59,10 @@ def open_model(path: Path, *, threads: int, profile: str | None = None) -> Opene
     with path.open("rb") as file:
         packed = is_packed(memoryview(file.read(16)))
     if not packed:
-        session = make_session(str(path), options, PROVIDERS)
-        return Opened(session, None, (time.perf_counter_ns() - start) * _NS)
+        session = make_session(str(path), options, (provider,))
+        session_s = (time.perf_counter_ns() - start) * _NS
+        _check_provider(session, provider, path)
+        return Opened(session, None, session_s)
     model = open_packfile(read_source(path))
     bfloat16 = {
         name
@@ -61,10 +71,12 @@ def open_model(path: Path, *, threads: int, profile: str | None = None) -> Opene
     }
     kept = add_weights(options, model.weights(), bfloat16)
     decoded = time.perf_counter_ns()
-    session = make_session(model.skeleton, options, PROVIDERS)
+    session = make_session(model.skeleton, options, (provider,))
+    made = time.perf_counter_ns()
     # The session reads some of them in place.
     session.edgekit_weights = kept
-    return Opened(session, (decoded - start) * _NS, (time.perf_counter_ns() - decoded) * _NS)
+    _check_provider(session, provider, path)
+    return Opened(session, (decoded - start) * _NS, (made - decoded) * _NS)
 
 
 def run_once(session: ort.InferenceSession, feed: Feed, name: str) -> float:
@@ -77,3 +89,34 @@ def run_once(session: ort.InferenceSession, feed: Feed, name: str) -> float:
         # onnxruntime's exceptions have no common base of their own.
         reason = " ".join(str(error).split())
         raise ModelFileError(f"onnxruntime can't run {name}: {reason}") from error
+
+
+def full_provider_name(text: str) -> str:
+    """The execution provider that `text` names, such as cpu or CPUExecutionProvider.
+
+    Raises UsageError that lists what this onnxruntime has.
+    """
+    available: list[str] = ort.get_available_providers()
+    for name in available:
+        if text.lower() in {name.lower(), name.removesuffix(_SUFFIX).lower()}:
+            return name
+    raise UsageError(
+        f"this onnxruntime has no provider {text!r}; it has {', '.join(sorted(available))}"
+    )
+
+
+def _options(threads: int, *, spinning: bool) -> ort.SessionOptions:
+    if not spinning:
+        return session_options(threads)
+    # onnxruntime's own default; to set the entry anew would print a warning.
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+def _check_provider(session: ort.InferenceSession, provider: str, path: Path) -> None:
+    # onnxruntime falls back to the CPU without a word where a provider can't start.
+    if provider not in session.get_providers():
+        raise ModelFileError(f"{provider} can't be used for {path.name} on this machine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,18 +38,18 @@ class Settings:
     started. spinning: whether onnxruntime's idle threads spin; off, as in `edgekit.load`.
     affinity: the cores that the process was bound to; None for no choice. input_data: where the
     inputs came from; None for random ones. profile: whether onnxruntime's profiler ran. sustain_s:
-    seconds of runs without a pause after the timed ones. evaluate: data for the accuracy.
-    turn: runs of one case in a row.
+    seconds of runs without a pause after the timed ones. evaluate: data for the accuracy;
+    preprocess: how its pictures become inputs. turn: runs of one case in a row.
     """
 
-    warmup: int
-    runs: int
-    threads: tuple[int, ...]
-    max_seconds: float | None
-    precision: float | None
-    batch: int
-    input_shape: tuple[int, ...] | None
-    seed: int
+    warmup: int = 10
+    runs: int = 100
+    threads: tuple[int, ...] = (1,)
+    max_seconds: float | None = None
+    precision: float | None = None
+    batch: int = 1
+    input_shape: tuple[int, ...] | None = None
+    seed: int = 0
     cold: bool = True
     spinning: bool = False
     provider: str = "CPUExecutionProvider"
@@ -57,7 +58,23 @@ class Settings:
     profile: bool = False
     sustain_s: float | None = None
     evaluate: str | None = None
+    preprocess: str | None = None
     turn: int = TURN
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words of the command line that ask for these settings; none for the defaults."""
+        words: list[str] = []
+        for name, value in asdict(self).items():
+            if name == "turn" or value == getattr(_DEFAULTS, name):
+                continue
+            flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+            if isinstance(value, bool):
+                words.append(flag)
+            else:
+                joined = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                words += [flag, joined]
+        return tuple(words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -67,6 +84,15 @@ class Settings:
             "input_shape": None if self.input_shape is None else list(self.input_shape),
             "affinity": None if self.affinity is None else list(self.affinity),
         }
+
+
+_DEFAULTS = Settings()
+_FLAGS = {
+    "cold": "--no-cold",
+    "spinning": "--spin",
+    "sustain_s": "--sustain",
+    "evaluate": "--eval",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +212,7 @@ class BenchReport:
 
     created: date and time in UTC, ISO 8601. warnings: what in the machine's state may have
     spoiled the numbers, in words. others_busy: cores' worth of time that other programs, or a
-    hypervisor, took during the warm runs; None where the system doesn't tell.
+    hypervisor, took meanwhile; None where the system doesn't tell.
     """
 
     created: str
@@ -198,6 +224,13 @@ class BenchReport:
     cases: tuple[Case, ...]
     others_busy: float | None = None
 
+    @property
+    def command(self) -> str:
+        """The command line that repeats the measurement."""
+        # Each file is a case for each number of threads, one behind another.
+        paths = [case.path for case in self.cases[:: len(self.settings.threads)]]
+        return shlex.join(["edgekit", "bench", *paths, *self.settings.flags])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
@@ -206,6 +239,7 @@ class BenchReport:
             "created": self.created,
             "quantile_method": QUANTILE_METHOD,
             "file_cache": FILE_CACHE,
+            "command": self.command,
             "settings": self.settings.to_dict(),
             "host": self.host.to_dict(),
             "before": self.before.to_dict(),

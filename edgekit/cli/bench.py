@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, SeedOption, show
+from edgekit.cli.common import SeedOption, log, stdout
 from edgekit.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class BenchFormat(StrEnum):
+    """How a latency report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MD = "md"
+    HTML = "html"
 
 
 def bench(
@@ -29,14 +43,61 @@ def bench(
     input_shape: Annotated[
         str | None, typer.Option(help="Shape of the input, such as 1,3,224,224.")
     ] = None,
+    input_data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inputs in place of random ones: an .npz file with an array for each, an .npy "
+            "file, or a folder of .npy files."
+        ),
+    ] = None,
     cold: Annotated[bool, typer.Option(help="Also time the start in fresh processes.")] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also time each layer, in runs of their own.")
+    ] = False,
+    sustain: Annotated[
+        str | None,
+        typer.Option(help="Also run each file without a pause for this long, such as 90s or 5m."),
+    ] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            "--eval", help="Also measure top-1 accuracy: fashion-mnist, a folder or an .npz file."
+        ),
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="How pictures of --eval become inputs, such as imagenet.")
+    ] = None,
+    spin: Annotated[
+        bool,
+        typer.Option("--spin", help="Let idle threads of onnxruntime spin instead of sleep."),
+    ] = False,
+    provider: Annotated[str, typer.Option(help="Execution provider of onnxruntime.")] = "cpu",
+    affinity: Annotated[
+        str | None, typer.Option(help="Cores to run on, such as 0,1; all by default.")
+    ] = None,
     seed: SeedOption = 0,
-    form: FormatOption = Format.TABLE,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Also write the report to a .json, .csv, .md or .html file; repeatable.",
+        ),
+    ] = None,
+    form: Annotated[
+        BenchFormat, typer.Option("--format", help="What to print.")
+    ] = BenchFormat.TABLE,
 ) -> None:
     """Measure load time and latency of models on this machine."""
     from edgekit.bench import measure
+    from edgekit.files import write_atomic
+    from edgekit.report import latency_files
     from edgekit.report.latency import render_table
 
+    outputs = output or []
+    # A suffix that can't be written, or a package that it needs, is found before the measurement.
+    renderers = [latency_files.renderer(path.suffix) for path in outputs]
+    printer = None if form is BenchFormat.TABLE else latency_files.renderer(f".{form.value}")
     report = measure.bench(
         paths,
         warmup=warmup,
@@ -46,18 +107,46 @@ def bench(
         precision=precision,
         batch=batch,
         input_shape=None if input_shape is None else _numbers(input_shape, "--input-shape"),
+        input_data=input_data,
         seed=seed,
         cold=cold,
+        spinning=spin,
+        provider=provider,
+        affinity=None if affinity is None else _numbers(affinity, "--affinity", least=0),
+        profile=profile,
+        sustain_s=None if sustain is None else _seconds(sustain, "--sustain"),
+        evaluate=evaluate,
+        preprocess=preprocess,
+        say=log if sys.stderr.isatty() else None,
     )
-    show(report, render_table, form)
+    for path, render in zip(outputs, renderers, strict=True):
+        write_atomic(path, render([report]).encode())
+        log(f"wrote {path}")
+    if printer is None:
+        stdout().print(render_table(report))
+    else:
+        typer.echo(printer([report]), nl=False)
 
 
-def _numbers(text: str, flag: str) -> tuple[int, ...]:
-    """Positive integers with commas between. Raises UsageError that names the flag."""
+def _numbers(text: str, flag: str, *, least: int = 1) -> tuple[int, ...]:
+    """Integers with commas between. Raises UsageError that names the flag."""
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise UsageError(f"{flag} takes positive integers with commas between, got {text!r}")
+    if not numbers or min(numbers) < least:
+        kind = "positive integers" if least else "integers from 0 on"
+        raise UsageError(f"{flag} takes {kind} with commas between, got {text!r}")
     return numbers
+
+
+def _seconds(text: str, flag: str) -> float:
+    """The seconds of 90, 90s, 5m or 1h. Raises UsageError that names the flag."""
+    unit = _UNITS.get(text[-1:], 0)
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{flag} takes a length of time such as 90s or 5m, got {text!r}")
+    return seconds

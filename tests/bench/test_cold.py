@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from edgekit.bench.child import peak_bytes
 from edgekit.bench.cold import cold_start
 from edgekit.compress.pipeline import compress
 from edgekit.errors import ModelFileError
+from tests.bench.reports import SETTINGS
 
 
 def start(path: Path) -> None:
-    cold_start(path, threads=1, input_shape=None, batch=1, seed=0)
+    cold_start(path, 1, SETTINGS)
 
 
 def test_a_file_in_the_caller_s_folder_is_not_imported(
@@ -23,9 +25,7 @@ def test_a_file_in_the_caller_s_folder_is_not_imported(
     (tmp_path / "json.py").write_text("raise SystemExit('imported from the caller')")
     monkeypatch.chdir(tmp_path)
 
-    found = cold_start(
-        Path(tiny_onnx_path.name), threads=1, input_shape=(2, 1, 12, 12), batch=1, seed=0
-    )
+    found = cold_start(Path(tiny_onnx_path.name), 1, replace(SETTINGS, input_shape=(2, 1, 12, 12)))
 
     assert found.decode_s is None
     assert found.import_s > 0.01
@@ -34,7 +34,7 @@ def test_a_file_in_the_caller_s_folder_is_not_imported(
 def test_memory_of_the_caller_is_not_counted(tiny_onnx_path: Path) -> None:
     ballast = bytearray(os.urandom(1 << 20)) * 400
 
-    found = cold_start(tiny_onnx_path, threads=1, input_shape=None, batch=1, seed=0)
+    found = cold_start(tiny_onnx_path, 1, SETTINGS)
 
     assert len(ballast) == 400 << 20
     assert found.peak_bytes is not None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from edgekit.bench.feed import make_feed
-from edgekit.errors import ModelFileError, UsageError
+from edgekit.bench.feed import make_feed, read_inputs
+from edgekit.errors import DataError, ModelFileError, UsageError
 
 Input = tuple[int, Sequence[int | str | None]]
 
@@ -121,3 +122,78 @@ def test_an_input_of_text_can_not_be_made_up() -> None:
 
     with pytest.raises(ModelFileError, match=r"input x of type tensor\(string\)"):
         make_feed(session, "m.onnx")
+
+
+def test_given_arrays_are_cut_to_the_rows_that_the_model_takes() -> None:
+    session = identity(x=(TensorProto.FLOAT, ["N", 3]), y=(TensorProto.INT64, [2, 3]))
+    given = {"x": np.arange(12.0).reshape(4, 3), "y": np.arange(12).reshape(4, 3)}
+
+    feed = make_feed(session, "m.onnx", batch=3, given=given)
+
+    np.testing.assert_array_equal(feed["x"], given["x"][:3])
+    assert feed["x"].dtype == np.float32
+    assert feed["y"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("names", [["x"], ["anything"], ["inputs", "labels"]])
+def test_the_only_input_takes_the_only_array_or_the_one_called_inputs(names: list[str]) -> None:
+    session = identity(x=(TensorProto.FLOAT, ["N", 3]))
+    given = {name: np.ones((1, 3), np.float32) for name in names}
+
+    assert make_feed(session, "m.onnx", given=given)["x"].sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.ones((1, 4), np.float32), r"takes the shape \?,3 with 1 rows, the data have 1,4"),
+        (np.ones(3, np.float32), r"takes the shape \?,3 with 1 rows, the data have 3"),
+        (np.ones((0, 3), np.float32), r"with 1 rows, the data have 0,3"),
+        (np.ones((1, 3), np.complex64), "takes float32, the data are complex64"),
+        (np.array([["a", "b", "c"]]), "takes float32, the data are <U1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told_with_what_the_model_takes(
+    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], words: str
+) -> None:
+    session = identity(x=(TensorProto.FLOAT, ["N", 3]))
+
+    with pytest.raises(DataError, match=f"m.onnx: input x {words}|{words}"):
+        make_feed(session, "m.onnx", given={"x": array})
+
+
+def test_an_input_without_an_array_is_named() -> None:
+    session = identity(x=(TensorProto.FLOAT, [1]), y=(TensorProto.FLOAT, [1]))
+
+    with pytest.raises(DataError, match=r"m\.onnx takes an input y, the data hold x, z"):
+        make_feed(session, "m.onnx", given={"x": np.ones(1), "z": np.ones(1)})
+
+
+def test_inputs_are_read_from_an_archive_a_file_and_a_folder(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", x=np.ones(2), y=np.zeros(3))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / "x.npy", np.ones(2))
+    np.save(folder / "y.npy", np.zeros(3))
+
+    assert {name: array.size for name, array in read_inputs(tmp_path / "two.npz").items()} == {
+        "x": 2,
+        "y": 3,
+    }
+    assert sorted(read_inputs(folder)) == ["x", "y"]
+    assert sorted(read_inputs(folder / "x.npy")) == ["x"]
+
+
+def test_files_that_hold_no_plain_arrays_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(DataError, match=r"text\.npz isn't an \.npz or \.npy file"):
+        read_inputs(tmp_path / "text.npz")
+    with pytest.raises(DataError, match=r"objects\.npy isn't"):
+        read_inputs(tmp_path / "objects.npy")
+    with pytest.raises(DataError, match="No such file"):
+        read_inputs(tmp_path / "none.npz")
+    with pytest.raises(DataError, match=r"holds no \.npy files"):
+        read_inputs(tmp_path / "empty")

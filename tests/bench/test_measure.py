@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekit.bench import measure
 from edgekit.bench.measure import Subject, bench, measure_warm
+from edgekit.bench.opening import open_model
 from edgekit.bench.results import TURN
 from edgekit.compress.pipeline import compress
 from edgekit.errors import FormatError, InputError, ModelFileError, UsageError
@@ -173,6 +175,12 @@ def test_several_threads_are_cases_of_their_own(tiny_onnx_path: Path) -> None:
         ({"max_seconds": float("nan")}, "max_seconds must be above 0"),
         ({"precision": 1.0}, "precision is a share between 0 and 1"),
         ({"batch": 2, "input_shape": (2, 1, 12, 12)}, "either a batch or an input shape"),
+        ({"input_data": "x.npz", "input_shape": (2, 1, 12, 12)}, "either input data or an input"),
+        ({"sustain_s": 0.0}, "sustain must be above 0"),
+        ({"sustain_s": float("nan")}, "sustain must be above 0"),
+        ({"preprocess": "unit"}, "preprocess says how pictures"),
+        ({"provider": "abacus"}, "no provider 'abacus'; it has .*CPUExecutionProvider"),
+        ({"affinity": (4095,)}, "core 4095 isn't among the usable ones"),
     ],
 )
 def test_impossible_settings_are_usage_errors(
@@ -203,3 +211,57 @@ def test_a_bad_file_is_found_before_any_is_measured(
         bench([tiny_onnx_path, tmp_path / "none.onnx"], cold=False)
 
     assert log == []
+
+
+def test_all_that_can_be_asked_for_at_once(packed: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    inputs = np.random.default_rng(1).standard_normal((40, 1, 12, 12)).astype(np.float32)
+    np.savez(data, inputs=inputs, labels=np.zeros(40, np.int64))
+
+    report = bench(
+        packed,
+        runs=5,
+        warmup=0,
+        cold=False,
+        spinning=True,
+        provider="cpu",
+        input_data=data,
+        profile=True,
+        sustain_s=0.05,
+        evaluate=data,
+    )
+
+    (found,) = report.cases
+    assert found.inputs == {"input": (1, 1, 12, 12)}
+    assert found.profile is not None
+    assert found.endurance is not None
+    assert found.endurance.windows[-1].end_s >= 0.05
+    assert found.accuracy is not None
+    assert found.accuracy.count == 40
+    assert report.settings.provider == "CPUExecutionProvider"
+    assert report.command == (
+        f"edgekit bench {packed} --warmup 0 --runs 5 --no-cold --spin --input-data {data} "
+        f"--profile --sustain 0.05 --eval {data}"
+    )
+
+
+def test_the_command_names_each_file_once_whatever_the_threads(tiny_onnx_path: Path) -> None:
+    report = bench([tiny_onnx_path] * 2, runs=1, warmup=10, threads=(1, 2), cold=False)
+
+    assert report.command == (
+        f"edgekit bench {tiny_onnx_path} {tiny_onnx_path} --runs 1 --threads 1,2 --no-cold"
+    )
+
+
+def test_idle_threads_spin_only_when_asked(
+    tiny_onnx_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sleeping = open_model(tiny_onnx_path, threads=2).session
+    spinning = open_model(tiny_onnx_path, threads=2, spinning=True).session
+
+    key = "session.intra_op.allow_spinning"
+    assert sleeping.get_session_options().get_session_config_entry(key) == "0"
+    with pytest.raises(RuntimeError, match=key):
+        spinning.get_session_options().get_session_config_entry(key)
+    # onnxruntime warns where an entry is set twice.
+    assert capfd.readouterr().err == ""

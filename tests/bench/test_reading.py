@@ -20,7 +20,7 @@ CLOCK = replace(QUIET.clocks[0], time_in_state={1_500_000_000: 2.5})
 FULL = report(
     replace(
         case([1e-3, 1.1e-3, 1.2e-3] * 4, path="a.ekp"),
-        profile=Profile(20, 1e-3, (Layer("conv", "Conv", "CPUExecutionProvider", 9e-4),)),
+        profile=Profile(20, 1e-3, (Layer("conv", "Conv", "CPUExecutionProvider", (1, 8), 9e-4),)),
         endurance=Endurance(60.0, (Window(1.5, 10, 1e-3, 2e-3, 50.0, None, False),)),
         accuracy=Accuracy(0.9, 1000, "fashion-mnist", "test"),
     ),

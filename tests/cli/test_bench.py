@@ -48,6 +48,7 @@ def test_json_holds_every_setting(cli: Cli, tiny_onnx_path: Path) -> None:
         "profile": False,
         "sustain_s": None,
         "evaluate": None,
+        "preprocess": None,
         "turn": 10,
     }
     assert [case["items"] for case in report["cases"]] == [4, 4]

@@ -87,7 +87,7 @@ def test_what_is_not_known_is_never_a_number_or_none() -> None:
 @pytest.mark.parametrize(
     ("state", "line"),
     [
-        (replace(QUIET, zones=(Zone("cpu", 51.46), Zone("gpu", None))), "temperature cpu 51.5 C"),
+        (replace(QUIET, zones=(Zone("cpu", 51.46), Zone("gpu", None))), "temperature cpu 51.5 °C"),
         (QUIET, "throttling none"),
         (replace(QUIET, throttle=Throttle(("throttled",), ())), "throttling throttled"),
         (QUIET, "governor performance"),

@@ -1,0 +1,52 @@
+"""How often a model is right, so that a report sets latency and size against it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+
+from edgekit.bench.findings import Accuracy
+from edgekit.data import Labelled, load_labelled
+from edgekit.errors import DataError, UsageError
+from edgekit.preprocess import make_preprocess
+from edgekit.runtime.parity import accuracy
+
+_BATCH = 250
+
+
+def read_labelled(spec: str, preprocess: str | None, shape: tuple[int, ...]) -> Labelled:
+    """Data with labels. shape: of the network's input, for pictures. Raises DataError."""
+    pictures = None if preprocess is None else make_preprocess(preprocess, shape)
+    labelled = load_labelled(spec, preprocess=pictures)
+    if labelled.labels is None:
+        raise DataError(f"{labelled.source} has no labels, so there is no accuracy to measure")
+    return labelled
+
+
+def evaluate(session: ort.InferenceSession, labelled: Labelled, name: str) -> Accuracy:
+    """Top-1 accuracy of a network with one input and class scores as its first output.
+
+    name: of the model, for messages. A fixed batch leaves the last incomplete one out.
+    Raises UsageError for another kind of network, DataError for inputs that it refuses.
+    """
+    first, *others = session.get_inputs()
+    if others:
+        raise UsageError(f"accuracy needs a model with one input; {name} has {len(others) + 1}")
+    fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
+    size = fixed or _BATCH
+    count = len(labelled.inputs) if fixed is None else len(labelled.inputs) // fixed * fixed
+    if count == 0 or labelled.labels is None:
+        raise DataError(f"{name} takes batches of {size}, {labelled.source} has too few inputs")
+    try:
+        outputs = [
+            session.run(None, {first.name: labelled.inputs[start : min(start + size, count)]})[0]
+            for start in range(0, count, size)
+        ]
+    except Exception as error:
+        # onnxruntime's exceptions have no common base of their own.
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name} refuses the inputs of {labelled.source}: {reason}") from error
+    scores = np.concatenate(outputs)
+    if len(scores) != count:
+        raise UsageError(f"accuracy needs one row of scores an input; {name} gives {len(scores)}")
+    return Accuracy(accuracy(scores, labelled.labels[:count]), count, labelled.name, labelled.split)
