@@ -224,18 +224,17 @@ export async function readSource(source, { onProgress, signal } = {}) {
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   }
-  if (source instanceof URL && source.protocol === "file:") {
-    const { readFile } = await import("node:fs/promises");
-    return new Uint8Array(await readFile(source));
-  }
-  let response;
   try {
-    response = await fetch(source, { signal });
+    if (source instanceof URL && source.protocol === "file:") {
+      const { readFile } = await import("node:fs/promises");
+      return new Uint8Array(await readFile(source));
+    }
+    const response = await fetch(source, { signal });
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
     return await readBody(response, onProgress);
   } catch (error) {
-    if (error.name === "AbortError" || error instanceof FormatError) throw error;
-    throw new InputError(`can't get ${source}: ${error.message}`, { cause: error });
+    if (error.name === "AbortError") throw error;
+    throw new InputError(`can't read ${source}: ${error.message}`, { cause: error });
   }
 }
 
