@@ -236,7 +236,8 @@ def ssh_command(
         f"ConnectTimeout={CONNECT_TIMEOUT_S}",
         "ServerAliveInterval=5",
         "ServerAliveCountMax=3",
-        "LogLevel=ERROR",
+        # At which it says why a link ended.
+        "LogLevel=INFO",
     ]
     flags = [word for option in options for word in ("-o", option)]
     return ["ssh", *config, "-T", *flags, *device.ssh_arguments(), _remote_command(python)]
