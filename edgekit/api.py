@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgekit.export.pytorch import export
     from edgekit.inspect.ledger import inspect
     from edgekit.packfile.onnx_model import decompress
+    from edgekit.report.latency_files import report
     from edgekit.runtime.session import load
     from edgekit.runtime.verify import verify
     from edgekit.train.fit import train
@@ -37,6 +38,7 @@ __all__ = [
     "export",
     "inspect",
     "load",
+    "report",
     "train",
     "verify",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "export": "edgekit.export.pytorch",
     "inspect": "edgekit.inspect.ledger",
     "load": "edgekit.runtime.session",
+    "report": "edgekit.report.latency_files",
     "train": "edgekit.train.fit",
     "verify": "edgekit.runtime.verify",
 }

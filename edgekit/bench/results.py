@@ -72,8 +72,14 @@ class Settings:
             if isinstance(value, bool):
                 words.append(flag)
             else:
-                joined = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                words += [flag, joined]
+                parts = value if isinstance(value, tuple) else (value,)
+                # 300 and not 300.0
+                words += [
+                    flag,
+                    ",".join(
+                        f"{part:g}" if isinstance(part, float) else str(part) for part in parts
+                    ),
+                ]
         return tuple(words)
 
     def to_dict(self) -> dict[str, Any]:

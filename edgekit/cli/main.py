@@ -34,6 +34,7 @@ VERBS = {
     "verify": "Check a packed file, and how far its answers are from the original's.",
     "bench": "Measure load time and latency of models on this machine.",
     "bench compare": "Compare two latency reports: faster, slower or no difference.",
+    "report": "Turn saved latency reports into one page, Markdown or CSV file.",
     "doctor": "Show what is installed and what will be fast or slow on this machine.",
     "embed": "Write a buildable app folder around a packed file.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MISSING = "not available"
+_GIGABYTE = 1e9
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -14,8 +15,10 @@ def milliseconds(seconds: float | None) -> str:
 
 
 def megabytes(size: float | None) -> str:
-    """A size in MB of 10^6 bytes, to a tenth."""
-    return MISSING if size is None else f"{size / 1e6:.1f} MB"
+    """A size in MB of 10^6 bytes, or in GB from a thousand of them on, to a tenth."""
+    if size is None:
+        return MISSING
+    return f"{size / 1e6:.1f} MB" if size < _GIGABYTE else f"{size / _GIGABYTE:.1f} GB"
 
 
 def count(number: int, noun: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgekit.cli.bench import _seconds
 from tests.support import Cli
 
 
@@ -63,6 +65,11 @@ def test_json_holds_every_setting(cli: Cli, tiny_onnx_path: Path) -> None:
         (["--input-shape", "1,2,12,12"], "takes the shape ?,1,12,12, not 1,2,12,12"),
         (["--precision", "2"], "precision is a share"),
         (["--max-seconds", "-1"], "max_seconds must be above 0"),
+        (["--sustain", "5 weeks"], "--sustain takes a length of time such as 90s or 5m"),
+        (["--sustain", "-1s"], "--sustain takes a length of time"),
+        (["--affinity", "-1"], "--affinity takes integers from 0 on"),
+        (["--affinity", "4095"], "core 4095 isn't among the usable ones"),
+        (["--provider", "abacus"], "no provider 'abacus'"),
     ],
 )
 def test_a_bad_flag_is_one_line_and_code_2(
@@ -89,4 +96,38 @@ def test_a_missing_file_is_one_line_and_code_4(cli: Cli, tmp_path: Path) -> None
 
     assert outcome.exit_code == 4
     assert "none.onnx: No such file" in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0)]
+)
+def test_lengths_of_time_have_units(text: str, seconds: float) -> None:
+    assert _seconds(text, "--sustain") == seconds
+
+
+def test_inputs_can_come_from_a_file(cli: Cli, tiny_onnx_path: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npy"
+    np.save(data, np.zeros((5, 1, 12, 12), np.float32))
+
+    outcome = cli(
+        "bench", tiny_onnx_path, "--runs", "2", "--input-data", data, "--batch", "4",
+        "--format", "json",
+    )  # fmt: skip
+
+    (found,) = json.loads(outcome.stdout)["cases"]
+    assert found["inputs"]["input"]["shape"] == [4, 1, 12, 12]
+    assert len(found["cold"]) == 3
+
+
+def test_inputs_that_do_not_fit_are_one_line_and_code_4(
+    cli: Cli, tiny_onnx_path: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.npy"
+    np.save(data, np.zeros((5, 3, 12, 12), np.float32))
+
+    outcome = cli("bench", tiny_onnx_path, "--input-data", data)
+
+    assert outcome.exit_code == 4
+    assert "tiny.onnx: input input takes the shape ?,1,12,12" in outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1
