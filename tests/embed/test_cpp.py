@@ -32,7 +32,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _build(app: Path, program: Path, *sources: str, flags: list[str]) -> Path:
-    command = ["g++", *FLAGS, *flags, f"-I{app}", *sources, "-lz", "-o", program]
+    command: list[str | Path] = ["g++", *FLAGS, *flags, f"-I{app}", *sources, "-lz", "-o", program]
     done = subprocess.run(command, check=False, cwd=app, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return program
