@@ -63,7 +63,6 @@ _EXTRAS = {
     "matplotlib": "report",
     "onnxscript": "torch",
     "onnxsim": "torch",
-    "plotly": "report",
     "safetensors": "torch",
     "torch": "torch",
 }

@@ -21,7 +21,7 @@ NEEDED = {
 EXTRAS = {
     "torch": ("torch", "onnxscript", "onnxsim", "safetensors"),
     "images": ("pillow",),
-    "report": ("jinja2", "matplotlib", "plotly"),
+    "report": ("jinja2", "matplotlib"),
 }
 """Packages that each extra brings, as in pyproject.toml."""
 
