@@ -10,15 +10,13 @@
 
 import { ChecksumError, CorruptError, FormatError, InputError, LimitError } from "./errors.js";
 import { TruncatedError, VersionError } from "./errors.js";
-import { readManifest, readNames, unpack } from "./sections.js";
+import { SECTIONS, readManifest, readNames, unpack } from "./sections.js";
 import { fillSkeleton } from "./skeleton.js";
 
 export * from "./errors.js";
 
 const MAX_RESTORED_BYTES = 2 ** 30; // a page with more weights than this is killed on phones
-const MAX_SKELETON_BYTES = 2 ** 28;
 const SHA256_BYTES = 32;
-const SECTIONS = { names: 3, skeleton: 4, manifest: 5 };
 
 // Restored types in the order of docs/format.md, 3.2. JavaScript has no 16-bit floats everywhere,
 // so those are patterns in a Uint16Array.
@@ -53,11 +51,14 @@ export async function openPacked(source, options = {}) {
   const [data, module] = await Promise.all([readSource(source, options), decoderModule(wasm)]);
   const decoder = new Decoder(await WebAssembly.instantiate(module));
   const result = decoder.open(data);
-  // In the order of the format's chapter 7: the SHA-256 comes before the records.
-  if (result === OK || decoder.exports.ekw_container_is_sound()) {
-    if (!(await decoder.matchesSha256(data))) {
-      throw new ChecksumError("the file doesn't match its SHA-256; get it again");
-    }
+  const isSound = result === OK || decoder.exports.ekw_container_is_sound();
+  // Hashing takes a thread of its own meanwhile. Errors come in the order of the format's chapter
+  // 7: the SHA-256, the records, the other sections.
+  const matching = isSound && decoder.matchesSha256(data);
+  const unpacking = result === OK && unpackSections(data);
+  if (unpacking) unpacking.catch(() => {});
+  if (isSound && !(await matching)) {
+    throw new ChecksumError("the file doesn't match its SHA-256; get it again");
   }
   check(result);
   const records = decoder.records();
@@ -67,11 +68,14 @@ export async function openPacked(source, options = {}) {
       `the weights take ${restoredBytes} bytes, more than the ${maxBytes} that the caller allows`,
     );
   }
-  const names = readNames(await unpack(data, SECTIONS.names), records.length);
-  const skeleton = await unpack(data, SECTIONS.skeleton, MAX_SKELETON_BYTES);
-  const manifest = readManifest(await unpack(data, SECTIONS.manifest));
-  records.forEach((record, index) => (record.name = names[index]));
-  return new PackedModel(data, decoder, records, skeleton, manifest, restoredBytes);
+  const [names, skeleton, manifest] = await unpacking;
+  readNames(names, records.length).forEach((name, index) => (records[index].name = name));
+  return new PackedModel(data, decoder, records, skeleton, readManifest(manifest), restoredBytes);
+}
+
+function unpackSections(data) {
+  const { names, skeleton, manifest } = SECTIONS;
+  return Promise.all([names, skeleton, manifest].map((kind) => unpack(data, kind)));
 }
 
 /** A validated packed file, whose tensors are decoded when they are asked for. */

@@ -2,16 +2,19 @@
 
 import { CorruptError, LimitError, TruncatedError } from "./errors.js";
 
-const MAX_NAMES_BYTES = 2 ** 26;
-const MAX_MANIFEST_BYTES = 2 ** 24;
-const MAX_DEFLATE_RATIO = 1032; // deflate can't do better
-const LIMITS = { 3: MAX_NAMES_BYTES, 5: MAX_MANIFEST_BYTES };
+/** Kinds of these sections. */
+export const SECTIONS = { names: 3, skeleton: 4, manifest: 5 };
+
+// Of unpacked bytes, by kind (chapter 8).
+const LIMITS = { 3: 2 ** 26, 4: 2 ** 28, 5: 2 ** 24 };
 const LABELS = { 3: "names", 4: "skeleton", 5: "manifest" };
+const MAX_DEFLATE_RATIO = 1032; // deflate can't do better
 const DIRECTORY_AT = 32;
 const ENTRY_BYTES = 24;
 
 /** The contents of one packed section of a file whose directory holds. */
-export async function unpack(data, kind, limit = LIMITS[kind]) {
+export async function unpack(data, kind) {
+  const limit = LIMITS[kind];
   const label = `the ${LABELS[kind]} section`;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const entry = DIRECTORY_AT + (kind - 1) * ENTRY_BYTES;

@@ -7,6 +7,7 @@ import { createSessionFrom, openPacked, readSource } from "./edgekit.js";
 import { prepare } from "./pictures.js";
 import { likeliest } from "./scores.js";
 
+const DECODER = new URL("edgekit_decode.wasm", import.meta.url);
 const VENDOR = new URL("vendor/", import.meta.url);
 const MOST_THREADS = 4; // light networks gain nothing from more
 const SHOWN_CLASSES = 5;
@@ -30,9 +31,12 @@ async function open(message) {
   loading.catch(() => {}); // told below, if nothing fails before
   const onProgress = (done, total) =>
     self.postMessage({ kind: "progress", done, total: total || settings.packedBytes });
-  const bytes = await readSource(new URL(settings.packed, import.meta.url), { onProgress });
+  const [bytes, wasm] = await Promise.all([
+    readSource(new URL(settings.packed, import.meta.url), { onProgress }),
+    readSource(DECODER).then((code) => WebAssembly.compile(code)),
+  ]);
   const [[packed, weights], decodeMs] = await timed(async () => {
-    const opened = await openPacked(bytes);
+    const opened = await openPacked(bytes, { wasm });
     return [opened, opened.restore()];
   });
   ort = await loading;
