@@ -92,6 +92,7 @@ def _source(name: str) -> str:
 _PICTURES = """\
     python3 classify.py photo.jpg       # any picture, with Pillow: pip install pillow
     python3 classify.py pixels.npy      # uint8, (height, width, 3) or (height, width)
+    python3 classify.py pixels.raw      # the same bytes without a header
     python3 classify.py input.npy       # float32, a finished input\
 """
 _NO_PICTURES = """\

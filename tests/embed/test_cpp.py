@@ -20,7 +20,7 @@ from edgekit.preprocess import Preprocess
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden"
 FLAGS = ["-std=c++17", "-pthread", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
-SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZED = ["-g1", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edgekit
 from edgekit.codec.crc import crc32c
@@ -171,6 +172,8 @@ def test_outputs_are_those_of_edgekit(app: Path, bare_python: Path, tmp_path: Pa
 def test_the_example_prints_the_five_best(app: Path, bare_python: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(5).integers(0, 256, (12, 12), np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
+    pixels.tofile(tmp_path / "pixels.raw")
+    Image.fromarray(pixels).save(tmp_path / "pixels.png")
     settings = from_dict(
         {
             "width": 12,
@@ -186,11 +189,13 @@ def test_the_example_prints_the_five_best(app: Path, bare_python: Path, tmp_path
 
     from_pixels = _run(bare_python, app / "classify.py", tmp_path / "pixels.npy")
     from_input = _run(bare_python, app / "classify.py", tmp_path / "input.npy")
+    from_raw = _run(bare_python, app / "classify.py", tmp_path / "pixels.raw")
+    from_picture = _run(Path(sys.executable), app / "classify.py", tmp_path / "pixels.png")
 
     session = edgekit.load(app / "tiny.ekp")
     scores = session.run(None, {"input": prepare(pixels, settings)[None]})[0][0]
     rows = [line.split(maxsplit=2) for line in from_pixels.splitlines()]
-    assert from_pixels == from_input
+    assert from_pixels == from_input == from_raw == from_picture
     assert [row[2] for row in rows] == [f"class {best}" for best in np.argsort(-scores)[:5]]
     np.testing.assert_allclose([float(row[1]) for row in rows], np.sort(scores)[:-6:-1], atol=1e-4)
 
@@ -224,7 +229,7 @@ def test_the_example_knows_the_labels(tiny_onnx_path: Path, tmp_path: Path) -> N
         (b"\x93NUMPY", "can't read"),
         (np.zeros((5, 5), np.uint8), "expected 12x12 pixels"),
         (np.zeros((1, 5, 5), np.float32), "error: "),
-        (np.zeros((1, 12, 12), np.int64), "an input is floating point"),
+        (np.zeros((1, 12, 12), np.int64), "pixels are uint8"),
     ],
 )
 def test_an_input_that_does_not_fit_is_one_line(
@@ -279,13 +284,29 @@ def test_the_loader_names_the_tensor_whose_bytes_are_damaged(bare_python: Path, 
     assert said.startswith("error: chunk 0 doesn't match its CRC-32C")
 
 
+def test_a_picture_without_pillow_says_what_to_install(app: Path, bare_python: Path) -> None:
+    said = _run(bare_python, app / "classify.py", "photo.jpg", code=1)
+
+    assert said == "error: pictures need Pillow: pip install pillow\n"
+
+
+def test_raw_pixels_of_another_size_are_refused(
+    app: Path, bare_python: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.raw").write_bytes(bytes(100))
+
+    said = _run(bare_python, app / "classify.py", tmp_path / "x.raw", code=4)
+
+    assert said == "error: expected 12x12 pixels, got (100,)\n"
+
+
 def test_a_model_without_pictures_says_so(bare_python: Path, tmp_path: Path) -> None:
     write_packfile(CompressedModel((), b"", {"name": 'a "quoted" name'}), tmp_path / "m.ekp")
     embed(tmp_path / "m.ekp", tmp_path / "app", target="python")
 
     said = _run(bare_python, tmp_path / "app" / "classify.py", "photo.jpg", code=4)
 
-    assert said == "error: this model takes no pictures; give an .npy file with its input\n"
+    assert said == "error: this model takes no pictures; give an .npy file with its float input\n"
 
 
 def test_modules_that_give_one_name_two_meanings_are_refused() -> None:
