@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.common import Format, show, stdout
+from edgekit.cli.export import parse_shape
 from edgekit.errors import UsageError
 
 
@@ -22,7 +23,15 @@ class Layout(StrEnum):
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Show this network's card; all are listed without it.")
+        str | None,
+        typer.Argument(
+            help="Show the card of this zoo name, package.module:factory or file.py:factory; all "
+            "of the zoo are listed without it."
+        ),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", help="Input shape with the batch axis, such as 1,3,224,224."),
     ] = None,
     compare: Annotated[
         bool,
@@ -39,6 +48,8 @@ def models(
     ] = Layout.TABLE,
 ) -> None:
     """List the zoo, or show one model's card."""
+    if input_shape is not None and name is None:
+        raise UsageError("--input goes with the name of one network")
     if compare and name is not None:
         raise UsageError("--compare takes no name: it compares all networks; leave the name out")
     if compare:
@@ -53,7 +64,8 @@ def models(
     if name is None:
         show(zoo(), render_list, form)
     else:
-        show(card(name), render_card, form)
+        shape = None if input_shape is None else parse_shape(input_shape)[1:]
+        show(card(name, shape), render_card, form)
 
 
 def _compare(layout: Layout) -> None:

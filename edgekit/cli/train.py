@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="A network of the zoo with a Fashion-MNIST form.")],
+    name: Annotated[
+        str, typer.Argument(help="A zoo name ending in _fashion, or a factory as for export.")
+    ],
     output: OutputOption,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the four Fashion-MNIST .gz files.")

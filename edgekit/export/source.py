@@ -1,4 +1,4 @@
-"""Finds the torch module that an export source names, and gives it its weights.
+"""Finds the torch network that a source names, and gives it its weights.
 
 A source is a name of the zoo, `package.module:factory` or `path/to/file.py:factory`; the factory
 takes no arguments and returns the module.
@@ -48,6 +48,32 @@ class Source:
     weights: str
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is known of a network by its source, before it is built.
+
+    build: makes the module with random weights. input_shape: of one input, without the batch axis;
+    None where only the caller knows. spec: the zoo's, or None for a factory.
+    """
+
+    source: str
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...] | None
+    spec: edgekit_models.ModelSpec | None
+
+
+def find_network(source: str) -> Network:
+    """The network of a source. Raises UnknownModelError for a name or file that isn't there.
+
+    Building one from a factory raises UsageError where the factory fails or returns no module.
+    """
+    if ":" in source:
+        factory = _factory(source)
+        return Network(source, lambda: _made(source, factory), None, None)
+    spec = _zoo_spec(source)
+    return Network(source, spec.factory, spec.input_shape, spec)
+
+
 def load_source(
     source: str,
     *,
@@ -62,16 +88,14 @@ def load_source(
 
     Raises UnknownModelError, UsageError, UnsafeFileError, InputError.
     """
-    adapt: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    network = find_network(source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        if ":" in source:
-            module = _from_factory(source)
-        else:
-            spec = _zoo_spec(source)
-            module, adapt = spec.factory(), spec.adapt
-            input_shape = input_shape or (1, *spec.input_shape)
-            weights = weights or spec.checkpoint_path
+        module = network.build()
+    if network.input_shape is not None:
+        input_shape = input_shape or (1, *network.input_shape)
+    if network.spec is not None:
+        weights = weights or network.spec.checkpoint_path
     if input_shape is None:
         raise UsageError(
             f"{source} doesn't tell its input shape; add for example --input 1,3,224,224"
@@ -82,7 +106,9 @@ def load_source(
         return Source(module.eval(), input_shape, f"random (seed {SEED})")
     path = Path(weights)
     state: Mapping[str, Tensor] = read_state_dict(path)
-    _load(module, adapt(state) if adapt is not None else state, path)
+    if network.spec is not None and network.spec.adapt is not None:
+        state = network.spec.adapt(state)
+    _load(module, state, path)
     return Source(module.eval(), input_shape, path.name)
 
 
@@ -149,11 +175,15 @@ def _zoo_spec(name: str) -> edgekit_models.ModelSpec:
         ) from error
 
 
-def _from_factory(source: str) -> nn.Module:
+def _factory(source: str) -> Callable[[], object]:
     place, _, name = source.rpartition(":")
-    factory = getattr(_import(place), name, None)
+    factory: object = getattr(_import(place), name, None)
     if not callable(factory):
         raise UnknownModelError(f"{place} has no function {name!r}; a source is PLACE:FACTORY")
+    return factory
+
+
+def _made(source: str, factory: Callable[[], object]) -> nn.Module:
     try:
         module = factory()
     except Exception as error:

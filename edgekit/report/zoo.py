@@ -31,25 +31,29 @@ def render_card(entry: ModelCard) -> RenderableType:
     facts = Table(title=entry.name, show_header=False)
     facts.add_row("description", entry.description)
     facts.add_row("input", f"N x {_shape(entry.input_shape)} float32")
-    facts.add_row("classes", f"{entry.classes}")
+    facts.add_row("classes", "-" if entry.classes is None else f"{entry.classes}")
     facts.add_row("activations", f"{entry.peak_bytes:,} bytes at their peak, one float32 input")
     facts.add_row("receptive field", f"{entry.receptive_field} pixels")
-    facts.add_row("paper", entry.paper)
+    facts.add_row("paper", entry.paper or "-")
     facts.add_row("weights", entry.checkpoint or "none shipped")
     counts = Table("", "counted", "stated", "paper")
     counts.add_row(
         "trainable parameters",
         f"{entry.parameters:,}",
-        f"{entry.stated_parameters:,}",
+        _stated(entry.stated_parameters),
         entry.paper_parameters or "-",
     )
     counts.add_row(
         "multiply-adds, one input",
         f"{entry.multiply_adds:,}",
-        f"{entry.stated_multiply_adds:,}",
+        _stated(entry.stated_multiply_adds),
         entry.paper_multiply_adds or "-",
     )
     return Group(facts, counts)
+
+
+def _stated(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Trains a network of the zoo on Fashion-MNIST.
+"""Trains a network of the zoo, or one's own, on Fashion-MNIST.
 
 ```
 60,000 training images ─┬─ 55,000 ─ flip, shift ─ SGD, one cycle ─┐ each epoch: log line, state
@@ -21,13 +21,16 @@ import numpy as np
 import torch
 
 import edgekit_models
-from edgekit.data import RawImages, normalise, read_fashion_mnist
-from edgekit.errors import UnknownModelError, UsageError
+from edgekit.data import CLASSES, RawImages, normalise, read_fashion_mnist
+from edgekit.errors import UsageError
+from edgekit.export.parity import run_module
+from edgekit.export.source import Network, find_network
 from edgekit.files import write_atomic
 from edgekit.train.loop import Observer, Run, Samples, copy_weights, evaluate, reproducible
 from edgekit.train.state import EpochRecord, Settings, read_state, write_state
 from edgekit.train.weights import to_safetensors
 
+INPUT_SHAPE = (1, 28, 28)
 VALIDATION_IMAGES = 5000
 SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
 
@@ -76,8 +79,10 @@ def train(
     train_limit: int | None = None,
     observer: Observer | None = None,
 ) -> TrainReport:
-    """Train the zoo's network `name` and write its best weights to `output` as safetensors.
+    """Train a network and write its best weights to `output` as safetensors.
 
+    name: of the zoo, `package.module:factory` or `file.py:factory`; it takes (N, 1, 28, 28) and
+    gives (N, 10) scores.
     data: the folder with Fashion-MNIST's four idx .gz files; see edgekit.data for the default.
     resume: continue from the state file beside `output`, with the result that the uninterrupted
     run would have had. Without a state file the run starts at the beginning.
@@ -85,7 +90,8 @@ def train(
 
     Beside `output` lie `.log.jsonl`, one line an epoch, and until the end `.state.pt`.
 
-    Raises UnknownModelError, UsageError for impossible settings or a state of other settings,
+    Raises UnknownModelError, UsageError for impossible settings, a network that doesn't fit the
+    data or a state of other settings, ExportError where the network can't take such an input,
     DataError for missing or broken data, CheckFailedError where the loss is no longer a number,
     OutputError where the result can't be written.
     """
@@ -93,13 +99,13 @@ def train(
         name, epochs, batch_size, learning_rate, weight_decay, label_smoothing, seed, threads
     )
     _check(settings, train_limit)
-    spec = _spec(name)
+    network = _network(name)
     target = Path(output)
     log, saved = target.with_suffix(".log.jsonl"), target.with_suffix(".state.pt")
 
     training, validation, source = _training_data(data, train_limit)
     with reproducible(threads):
-        run = Run(settings, len(training.labels))
+        run = Run(settings, len(training.labels), network.build)
         history: list[EpochRecord] = []
         best = copy_weights(run.model)
         if resume and saved.exists():
@@ -141,7 +147,7 @@ def train(
         output_bytes=len(blob),
         sha256=hashlib.sha256(blob).hexdigest(),
         parameters=edgekit_models.count_parameters(run.model),
-        multiply_adds=edgekit_models.count_multiply_adds(run.model, spec.input_shape),
+        multiply_adds=edgekit_models.count_multiply_adds(run.model, INPUT_SHAPE),
         best_epoch=chosen.epoch,
         validation_top1=chosen.validation_top1,
         validation_images=len(validation.labels),
@@ -185,18 +191,25 @@ def _check(settings: Settings, train_limit: int | None) -> None:
         raise UsageError(f"train_limit must hold a batch of {settings.batch_size} images")
 
 
-def _spec(name: str) -> edgekit_models.ModelSpec:
-    try:
-        spec = edgekit_models.spec(name)
-    except edgekit_models.UnknownNetworkError as error:
-        raise UnknownModelError(str(error)) from error
-    if spec.input_shape != (1, 28, 28):
+def _network(name: str) -> Network:
+    """The network to train. Raises UsageError where it doesn't answer for Fashion-MNIST."""
+    network = find_network(name)
+    if network.input_shape not in {None, INPUT_SHAPE}:
         fitting = [n for n in edgekit_models.names() if n.endswith("_fashion")]
         raise UsageError(
-            f"{name} takes inputs of shape {spec.input_shape}, but Fashion-MNIST's are "
-            f"(1, 28, 28); train one of {', '.join(fitting)}"
+            f"{name} takes inputs of shape {network.input_shape}, but Fashion-MNIST's are "
+            f"{INPUT_SHAPE}; train one of {', '.join(fitting)}"
         )
-    return spec
+    if network.spec is None:
+        # A zoo network is known to fit; a stranger is asked.
+        answers = run_module(network.build().eval(), torch.zeros(1, *INPUT_SHAPE))
+        if [tuple(answer.shape) for answer in answers] != [(1, len(CLASSES))]:
+            shapes = ", ".join(str(tuple(answer.shape)) for answer in answers)
+            raise UsageError(
+                f"{name} answers an input of shape {INPUT_SHAPE} with {shapes}; training on "
+                f"Fashion-MNIST needs one row of {len(CLASSES)} scores"
+            )
+    return network
 
 
 def _training_data(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-import edgekit_models
 from edgekit.data import DEVIATION, MEAN
 from edgekit.errors import CheckFailedError
 from edgekit.train.augment import flip_and_shift
@@ -49,11 +48,13 @@ class Run:
     falls along a cosine (one cycle: Smith 2018, 'Super-convergence', section 2).
     """
 
-    def __init__(self, settings: Settings, train_images: int) -> None:
+    def __init__(
+        self, settings: Settings, train_images: int, build: Callable[[], nn.Module]
+    ) -> None:
         self.settings = settings
         self.generator = torch.Generator().manual_seed(settings.seed)
         torch.manual_seed(settings.seed)
-        model = edgekit_models.build(settings.name)
+        model = build()
         # torch's annotations leave out this overload of Module.to.
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = list(self.model.parameters())

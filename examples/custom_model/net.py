@@ -8,10 +8,10 @@ from torch import Tensor, nn
 class KeywordSpotter(nn.Module):
     """A small separable CNN over a log-mel picture of one second of sound.
 
-    (N, 1, 40, 98) float -> (N, 12) float, the logits.
+    (N, 1, H, W) float, such as 40 bands of 98 frames -> (N, classes) float, the logits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 12) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(1, 48, (10, 4), stride=(2, 2), padding=(5, 1), bias=False),
@@ -28,10 +28,10 @@ class KeywordSpotter(nn.Module):
                 nn.ReLU(),
             ]
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(48, 12)
+        self.classifier = nn.Linear(48, classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, 1, 40, 98) float -> (N, 12) float, the logits."""
+        """(N, 1, H, W) float -> (N, classes) float, the logits."""
         logits: Tensor = self.classifier(self.features(inputs).mean((2, 3)))
         return logits
 
@@ -39,3 +39,8 @@ class KeywordSpotter(nn.Module):
 def build() -> KeywordSpotter:
     """What edgekit calls: `net.py:build`."""
     return KeywordSpotter()
+
+
+def build_fashion() -> KeywordSpotter:
+    """The same over pictures of Fashion-MNIST, to be trained: `net.py:build_fashion`."""
+    return KeywordSpotter(classes=10)

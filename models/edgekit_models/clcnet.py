@@ -1,6 +1,9 @@
 """clcNet: Zhang 2018, 'Improving the Efficiency of ConvNets using Channel Local Convolutions'.
 
 conv 3x3/2, a channel-local block, four stages of them, mean, linear
+
+The layers are those of the author's release (dqzhang17/clcnet.torch), whose rule for the groups
+the abstract states; the sections and tables of the paper were not at hand.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ from edgekit_models.spec import ModelSpec, Paper
 PAPER = Paper(
     "clcNet: Improving the Efficiency of Convolutional Neural Network using Channel Local "
     "Convolutions",
-    "4",
+    None,
     2018,
 )
 
 
 class InterlacedGrouped(nn.Module):
-    """A 3x3 grouped convolution whose outputs are dealt out across its groups (section 3).
+    """A 3x3 grouped convolution whose outputs are dealt out across its groups.
 
     (B, C, H', W') -> (B, C, H, W). Cost: 9 C^2 H W / g1.
     """
@@ -38,7 +41,7 @@ class InterlacedGrouped(nn.Module):
 
 
 class ChannelLocal(nn.Module):
-    """Interlaced grouped 3x3, then grouped 1x1 (section 3).
+    """Interlaced grouped 3x3, then grouped 1x1.
 
     (B, M, H', W') -> (B, N, H, W). Cost: H W (9 M^2 / g1 + M N / g2). Every output sees every
     input as long as g1 g2 <= M; without the interlacing, only its own group's.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgekit_models.blocks import ConvUnit, InvertedResidual, initialise, round_channels
 from edgekit_models.spec import ModelSpec, Paper
 
-PAPER = Paper("MobileNetV2: Inverted Residuals and Linear Bottlenecks", "3.4, table 2", 2018)
+PAPER = Paper("MobileNetV2: Inverted Residuals and Linear Bottlenecks", "4, table 2", 2018)
 
 Stage = tuple[int, int, int, int]
 """Expansion t, channels c, repeats n and stride s of the first repeat, as in table 2."""
@@ -80,7 +80,7 @@ class MobileNetV2(nn.Module):
 def mobilenetv2(*, classes: int = 1000, width: float = 1.0) -> MobileNetV2:
     """MobileNetV2 for 3x224x224 inputs.
 
-    width: multiplier of all channels; the last convolution keeps 1280 below 1.0 (section 3.4).
+    width: multiplier of all channels; the last convolution keeps 1280 below 1.0 (section 4).
     """
     stages = [(t, round_channels(width * c), n, s) for t, c, n, s in IMAGENET_STAGES]
     return MobileNetV2(

@@ -14,7 +14,7 @@ from edgekit_models.blocks import ConvUnit, initialise
 from edgekit_models.spec import ModelSpec, Paper
 
 PAPER = Paper("Deep Residual Learning for Image Recognition", "3.3, table 1", 2016)
-WIDE_PAPER = Paper("Wide Residual Networks", "3.4, table 8", 2016)
+WIDE_PAPER = Paper("Wide Residual Networks", "3, table 8", 2016)
 RESNEXT_PAPER = Paper(
     "Aggregated Residual Transformations for Deep Neural Networks", "3, table 1", 2017
 )
@@ -59,7 +59,7 @@ class Residual(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 to b channels, 3x3 in g groups, 1x1 to N, beside a shortcut (section 3.3, figure 5).
+    """1x1 to b channels, 3x3 in g groups, 1x1 to N, beside a shortcut (section 4.1, figure 5).
 
     (B, M, H', W') -> (B, N, H, W). Cost at stride 1: H W b (M + 9 b / g + N), and M N H W for a
     projection. With g > 1 it is ResNeXt's block (Xie et al., section 3.3, figure 3c).

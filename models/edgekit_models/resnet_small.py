@@ -3,7 +3,7 @@
 conv 3x3, three stages of blocks at 32, 16 and 8, mean, linear
 
 Sources: He et al. 2016, section 4.2; Zagoruyko and Komodakis 2016, section 2; Han et al. 2017,
-section 3. `channel_table` builds all three from their channels side by side.
+section 2. `channel_table` builds all three from their channels side by side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgekit_models.resnet import PAPER, Residual
 from edgekit_models.spec import ModelSpec, Paper
 
 WIDE_PAPER = Paper("Wide Residual Networks", "2, table 1", 2016)
-PYRAMID_PAPER = Paper("Deep Pyramidal Residual Networks", "3, table 1", 2017)
+PYRAMID_PAPER = Paper("Deep Pyramidal Residual Networks", "2, table 1", 2017)
 
 RESNET_TABLE = (32, 32, 32, 64, 64, 64, 128, 128, 128)
 WIDE_TABLE = (64, 64, 64, 128, 128, 128, 256, 256, 256)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 class Paper:
     """Where a network is described.
 
-    section: the section or table that gives the layers.
+    section: the section and table that give the layers; None where they come from the author's
+    release.
     """
 
     title: str
-    section: str
+    section: str | None
     year: int
 
 

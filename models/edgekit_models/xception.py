@@ -15,7 +15,7 @@ PAPER = Paper("Xception: Deep Learning with Depthwise Separable Convolutions", "
 
 
 class Separable(nn.Module):
-    """Depthwise 3x3 and pointwise 1x1 with nothing between, then BatchNorm (section 2).
+    """Depthwise 3x3 and pointwise 1x1 with nothing between, then BatchNorm (sections 1.2 and 4.7).
 
     (B, M, H, W) -> (B, N, H, W). Cost: M H W (9 + N).
     """

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import edgekit
+from edgekit.train import fit
+from tests.fashion import write_fashion_mnist
 from tests.support import Cli
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_model"
@@ -18,12 +20,29 @@ def test_the_commands_of_the_readme_work(
 ) -> None:
     shutil.copy(EXAMPLE / "net.py", tmp_path)
     monkeypatch.chdir(tmp_path)
+    # A few images of noise stand in for the data set.
+    monkeypatch.setattr(fit, "VALIDATION_IMAGES", 40)
+    monkeypatch.setenv("EDGEKIT_FASHION_MNIST", str(write_fashion_mnist(tmp_path / "data")))
     lines = (EXAMPLE / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line.split()[1:] for line in lines if line.startswith("edgekit ")]
 
     outcomes = [cli(*command) for command in commands]
 
-    assert [command[0] for command in commands] == ["export", "compress", "inspect"]
-    assert [(outcome.exit_code, outcome.stderr) for outcome in outcomes] == [(0, "")] * 3
-    session = edgekit.load("spotter.ekp")
-    assert session.get_inputs()[0].shape[1:] == [1, 40, 98]
+    assert [(outcome.exit_code, "error" in outcome.stderr) for outcome in outcomes] == [
+        (0, False)
+    ] * len(commands)
+    assert [command[0] for command in commands] == [
+        "models",
+        "export",
+        "inspect",
+        "compress",
+        "verify",
+        "bench",
+        "embed",
+        "decompress",
+        "train",
+        "export",
+    ]
+    for path in ("spotter.ekp", "restored.onnx"):
+        assert edgekit.load(path).get_inputs()[0].shape[1:] == [1, 40, 98]
+    assert edgekit.load("trained.onnx").get_outputs()[0].shape[1:] == [10]

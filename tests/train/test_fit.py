@@ -50,6 +50,23 @@ def quick(output: Path, folder: Path, **options: Any) -> fit.TrainReport:
     return train(NAME, output, data=folder, **(settings | options))
 
 
+def test_a_network_of_ones_own_is_trained(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n"
+        "def build(): return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "def wide(): return nn.Sequential(nn.Flatten(), nn.Linear(784, 12))\n"
+    )
+    settings: dict[str, Any] = {"data": folder, "epochs": 4, "batch_size": 32}
+
+    report = train(f"{tmp_path / 'own.py'}:build", tmp_path / "own.safetensors", **settings)
+
+    assert report.parameters == report.multiply_adds + 10 == 7_850
+    # Chance is 0.1.
+    assert report.test_top1 > 0.3
+    with pytest.raises(UsageError, match="one row of 10 scores"):
+        train(f"{tmp_path / 'own.py'}:wide", tmp_path / "w.safetensors", **settings)
+
+
 def test_a_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     expected = quick(whole, folder)
