@@ -55,4 +55,4 @@ install_missing
 "$python" tools/build_wasm.py --check
 make_pages
 check_types
-node --test tests/web/*.test.mjs
+node --test --test-reporter=spec tests/web/*.test.mjs
