@@ -4,6 +4,7 @@ make FOLDER: packs the shipped Fashion-MNIST network, and writes pictures and in
 vectors COMMAND...: every golden vector through the harness.
 outputs FILE MODEL INPUTS: outputs that were written to FILE.
 labels FOLDER COMMAND...: the best class that the app prints for each picture.
+hostile FOLDER COMMAND...: a graph that names a file in the working directory.
 opened LOG INPUT: the files that an app has opened, by a log of strace.
 """
 
@@ -16,10 +17,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto, helper
 
 import edgekit
 from edgekit.api import compress, embed, export
 from edgekit.data import CLASSES, normalise, read_fashion_mnist
+from edgekit.packfile import write_packfile
+from edgekit.tensors import CompressedModel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PICTURES = 64
@@ -90,6 +94,33 @@ def labels(folder: Path, command: list[str]) -> str:
     return f"{SHOWN} pictures: the app prints the same class"
 
 
+def hostile(folder: Path, command: list[str]) -> str:
+    """A packed file whose graph takes a weight from a file beside it is refused."""
+    np.ones((4, 4), np.float32).tofile(folder / "secret.bin")
+    np.ones(4, np.float32).tofile(folder / "four.f32")
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 4])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret.bin")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "hostile",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+        [tensor],
+    )
+    skeleton = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    write_packfile(CompressedModel((), skeleton.SerializeToString(), {}), folder / "hostile.ekp")
+    done = subprocess.run(
+        [*command, "hostile.ekp", "four.f32", "4", "1"],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+    )
+    if done.returncode != 4 or b"ModelFileError" not in done.stderr:
+        sys.exit(f"a hostile graph isn't refused: {done.returncode}")
+    return "a graph that names a file is refused"
+
+
 def opened(log: Path, picture: str) -> str:
     """What the app has opened beside its libraries, the system's facts, and the picture."""
     paths = re.findall(
@@ -130,6 +161,8 @@ def judge(check: str, rest: list[str]) -> str:
         return outputs(Path(rest[0]), Path(rest[1]), Path(rest[2]))
     if check == "labels":
         return labels(Path(rest[0]), rest[1:])
+    if check == "hostile":
+        return hostile(Path(rest[0]), rest[1:])
     if check == "opened":
         return opened(Path(rest[0]), rest[1])
     sys.exit(f"no check {check}")

@@ -100,6 +100,7 @@ for threads in 1 2; do
     "$build/x86_64/outputs" "$build/model.ekp" "$build/inputs.f32" 64 $threads >"$build/out.f32"
     echo "x86_64, $threads threads: $(judge outputs "$build/out.f32" "$build/model.ekp" "$build/inputs.f32")"
 done
+echo "x86_64: $(judge hostile "$build" "$build/x86_64/outputs")"
 make_app clang clang++ "$build/x86_64"
 echo "x86_64, make and clang: $(judge labels "$build" "$app/classify" "$build/{}")"
 make_app gcc g++ "$build/x86_64"

@@ -229,6 +229,7 @@ def test_the_example_knows_the_labels(tiny_onnx_path: Path, tmp_path: Path) -> N
         (b"\x93NUMPY", "can't read"),
         (np.zeros((5, 5), np.uint8), "expected 12x12 pixels"),
         (np.zeros((1, 5, 5), np.float32), "error: "),
+        (np.zeros((3, 1, 12, 12), np.float32), "holds 3 inputs; give one"),
         (np.zeros((1, 12, 12), np.int64), "pixels are uint8"),
     ],
 )

@@ -7,6 +7,14 @@
 namespace edgekit {
 namespace {
 
+// A folder that holds nothing. A hostile graph may name a file where it should leave a weight to us
+// (2.3), and onnxruntime would look for it from the working directory on.
+#ifdef _WIN32
+constexpr char kNowhere[] = "NUL";
+#else
+constexpr char kNowhere[] = "/dev/null";
+#endif
+
 // Python's `load` sets the same: idle threads sleep instead of spinning.
 Ort::SessionOptions session_options(const Options &options) {
     Ort::SessionOptions session;
@@ -81,6 +89,7 @@ Model::Model(PackedFile file, const Options &options, Ort::SessionOptions sessio
     : env_(make_env()), file_(std::move(file)), weights_(file_.decode(options.threads)) {
     try {
         values_ = make_values(file_, weights_);
+        session.AddConfigEntry("session.model_external_initializers_file_folder_path", kNowhere);
         if (!values_.empty())
             session.AddExternalInitializers(file_.names(), values_);
         session_ = Ort::Session(env_, file_.skeleton().data(), file_.skeleton().size(), session);
