@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import edgekit
+from edgekit.bench.container import read_container
 from edgekit.bench.sysfs import parse_integer, read_text
 
 ROOT = Path("/")
@@ -62,7 +64,7 @@ _ARM_PARTS = {
 }
 """Part numbers of implementer 0x41, from the main ID register in Arm's reference manuals."""
 
-_PACKAGES = ("edgekit", "onnxruntime", "numpy")
+_PACKAGES = ("onnxruntime", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +159,13 @@ def read_memory(root: Path = ROOT) -> dict[str, int]:
     return sizes
 
 
-def read_container(root: Path = ROOT) -> str | None:
-    """docker, podman, kubernetes or lxc; "" outside of containers; None if it can't be told."""
-    if (root / ".dockerenv").exists():
-        return "docker"
-    if (root / "run/.containerenv").exists():
-        return "podman"
-    groups = read_text(root / "proc/1/cgroup")
-    for word, kind in (("kubepods", "kubernetes"), ("docker", "docker"), ("lxc", "lxc")):
-        if groups is not None and word in groups:
-            return kind
-    return None if groups is None else ""
-
-
 def versions() -> dict[str, str | None]:
     """Versions of what decides a result; None for a package that isn't installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    # Our own is in the code: what runs from a folder has no metadata, or another version's.
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "edgekit": edgekit.__version__,
+    }
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+import edgekit
 from edgekit.bench import state
-from edgekit.bench.host import read_board, read_container, read_cpu, read_host
+from edgekit.bench.container import read_container
+from edgekit.bench.host import read_board, read_cpu, read_host, versions
 from edgekit.bench.state import (
     Throttle,
     decode_throttle,
@@ -49,6 +51,11 @@ def test_a_pi_is_named_with_its_cores_and_clocks(
     assert [clock.core for clock in clocks] == [0, 1, 2, 3]
     assert (clocks[0].current_hz, clocks[0].max_hz) == (600_000_000, top_hz)
     assert clocks[0].time_in_state == {600_000_000: 123.45, top_hz: 2.5}
+
+
+def test_the_version_of_edgekit_is_that_of_the_code_that_runs() -> None:
+    assert versions()["edgekit"] == edgekit.__version__
+    assert set(versions()) == {"python", "edgekit", "onnxruntime", "numpy"}
 
 
 def test_only_the_pi_5_has_dotprod(tmp_path: Path) -> None:
