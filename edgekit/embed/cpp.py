@@ -32,7 +32,7 @@ def files(app: App) -> dict[str, bytes]:
         "packed_bytes": f"{len(app.data):,}",
         "digest": app.packed.digest,
         "preprocess": _preprocess(app.preprocess),
-        "labels": "".join(f"\n    {_literal(label)}," for label in app.labels),
+        "labels": _labels(app.labels),
     }
     return {
         **{name: resource(f"templates/cpp/{name}") for name in _AS_THEY_ARE},
@@ -63,6 +63,11 @@ def _preprocess(settings: Preprocess | None) -> str:
 
 def _floats(numbers: tuple[float, ...]) -> str:
     return "{" + ", ".join(f"{float(number)!r}f" for number in numbers) + "}"
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    rows = "".join(f"    {_literal(label)},\n" for label in labels)
+    return f"\n{rows}" if rows else ""
 
 
 def _literal(text: str) -> str:
