@@ -5,31 +5,45 @@ They are drawn 400 units wide, so that their letters stay readable on a phone.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.bench.findings import Endurance, Layer, Profile
 from edgekit.bench.results import Case
 from edgekit.report.latency_grids import percent
-from edgekit.report.svg import Scale, bottom_axis, left_axis, line, picture, plain, tag, words
+from edgekit.report.svg import (
+    Scale,
+    bottom_axis,
+    cut,
+    left_axis,
+    ms_tick,
+    picture,
+    plain,
+    tag,
+    unit_label,
+    words,
+)
 from edgekit.report.words import milliseconds
 
 WIDTH = 400.0
 SERIES = 8
 """Colours of the style sheet, s0 to s7; later series begin again."""
 
-_LEFT, _RIGHT = 8.0, 392.0
+LEFT, RIGHT = 8.0, 392.0
 _ROW = 72.0
 _BINS = 56
 _LOG_FROM = 5.0
 """Where the slowest is this many times the fastest, an axis goes by logarithms."""
 
+_LETTER, _SMALL_LETTER = 7.4, 6.2
+"""Widths of an average letter in names and in what stands at the right."""
+
+_FEW_BYTES = 2e6
+"""Sizes below are told in kB."""
+
 _MOST_DOTS = 1000
-_LONGEST_NAME = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ def distributions(cases: Sequence[Named]) -> str:
     low = min(each.case.warm.min_s for each in cases)
     high = max(each.case.warm.p99_s for each in cases)
     high = high if high > low else low * 1.01
-    scale = Scale(low, high, _LEFT, _RIGHT, log=high / low > _LOG_FROM)
+    scale = Scale(low, high, LEFT, RIGHT, log=high / low > _LOG_FROM)
     height = _ROW * len(cases) + 36
     parts = []
     for row, each in enumerate(cases):
@@ -81,15 +95,12 @@ def distributions(cases: Sequence[Named]) -> str:
         middle = scale(each.case.warm.p50_s)
         parts += [
             tag("g", *bars, class_=f"fill {each.series}"),
-            tag("line", class_="axis", x1=_LEFT, x2=_RIGHT, y1=base, y2=base),
+            tag("line", class_="axis", x1=LEFT, x2=RIGHT, y1=base, y2=base),
             tag("line", class_="median", x1=middle, x2=middle, y1=base - _ROW + 26, y2=base),
-            tag("text", words(each.label), x=_LEFT, y=base - _ROW + 19),
-            tag(
-                "text", words(said), class_="tick", x=_RIGHT, y=base - _ROW + 19, text_anchor="end"
-            ),
+            _heading(each, said, base - _ROW + 19),
         ]
-    parts.append(bottom_axis(scale, height - 34, _ms_tick))
-    parts.append(_unit("ms", height))
+    parts.append(bottom_axis(scale, height - 34, ms_tick))
+    parts.append(unit_label("ms", RIGHT, height))
     told = "; ".join(f"{each.name} {_summary(each.case)}" for each in cases)
     return picture(WIDTH, height, f"Histogram of warm runs: {told}", *parts)
 
@@ -100,7 +111,7 @@ def in_order(cases: Sequence[Named]) -> str:
     for row, each in enumerate(cases):
         base, warm = _ROW * (row + 1), each.case.warm
         top = max(warm.p99_s, warm.min_s * 1.05)
-        across = Scale(0, max(1, warm.count - 1), _LEFT + 2, _RIGHT - 2)
+        across = Scale(0, max(1, warm.count - 1), LEFT + 2, RIGHT - 2)
         up = Scale(warm.min_s, top, base - 5, base - _ROW + 29)
         step = max(1, warm.count // _MOST_DOTS)
         dots = "".join(
@@ -111,11 +122,8 @@ def in_order(cases: Sequence[Named]) -> str:
         said = f"{milliseconds(warm.min_s)} to {milliseconds(top)} ms"
         parts += [
             tag("path", class_=f"dots {each.series}", d=dots),
-            tag("line", class_="axis", x1=_LEFT, x2=_RIGHT, y1=base, y2=base),
-            tag("text", words(each.label), x=_LEFT, y=base - _ROW + 19),
-            tag(
-                "text", words(said), class_="tick", x=_RIGHT, y=base - _ROW + 19, text_anchor="end"
-            ),
+            tag("line", class_="axis", x1=LEFT, x2=RIGHT, y1=base, y2=base),
+            _heading(each, said, base - _ROW + 19),
         ]
     told = "; ".join(
         f"{each.name}: second half {abs(each.case.drift):.1%} "
@@ -135,8 +143,8 @@ def cold_starts(cases: Sequence[Named]) -> str:
     ]
     times = {each.number: [of(each.case) for _, of in stages] for each in cases}
     longest = max(sum(parts) for parts in times.values())
-    scale = Scale(0, longest, _LEFT, _RIGHT)
-    parts, x = [], _LEFT
+    scale = Scale(0, longest, LEFT, RIGHT)
+    parts, x = [], LEFT
     for place, (stage, _) in enumerate(stages):
         parts += [
             tag("rect", class_=f"fill stage{place}", x=x, y=4, width=11, height=11),
@@ -148,10 +156,7 @@ def cold_starts(cases: Sequence[Named]) -> str:
         top = 26 + row * index
         total = milliseconds(sum(times[each.number]))
         parts += [
-            tag("text", words(each.label), x=_LEFT, y=top + 12),
-            tag(
-                "text", words(f"{total} ms"), class_="tick", x=_RIGHT, y=top + 12, text_anchor="end"
-            ),
+            _heading(each, f"{total} ms", top + 12),
         ]
         before = 0.0
         for place, seconds in enumerate(times[each.number]):
@@ -169,7 +174,7 @@ def cold_starts(cases: Sequence[Named]) -> str:
                 )
             before += seconds
     height = 26 + row * len(cases) + 30
-    parts += [bottom_axis(scale, height - 34, _ms_tick), _unit("ms", height)]
+    parts += [bottom_axis(scale, height - 34, ms_tick), unit_label("ms", RIGHT, height)]
     told = "; ".join(
         f"{each.name} "
         + ", ".join(
@@ -198,7 +203,7 @@ def size_against_latency(cases: Sequence[Named]) -> str:
     latency = _Quantity(
         of=lambda case: case.warm.p50_s,
         told=lambda seconds: f"{milliseconds(seconds)} ms",
-        tick=_ms_tick,
+        tick=ms_tick,
         unit="p50, ms",
         low=0.0,
         high=1.15 * max(each.case.warm.p50_s for each in cases),
@@ -208,7 +213,9 @@ def size_against_latency(cases: Sequence[Named]) -> str:
 
 def size_against_accuracy(cases: Sequence[Named]) -> str:
     """File size across, top-1 accuracy up; the latter not from zero."""
-    known = [each for each in cases if each.case.accuracy is not None]
+    # One file on several threads is one point.
+    known = list({each.case.sha256: each for each in reversed(cases)}.values())[::-1]
+    known = [each for each in known if each.case.accuracy is not None]
     shares = [_top1(each.case) for each in known]
     spare = max(0.002, (max(shares) - min(shares)) * 0.3)
     top1 = _Quantity(
@@ -228,13 +235,14 @@ def _top1(case: Case) -> float:
 
 def _scatter(cases: Sequence[Named], quantity: _Quantity, title: str) -> str:
     height, left = 230.0, 54.0
-    across = Scale(0, max(each.case.file_bytes for each in cases) * 1.1, left, _RIGHT)
+    across = Scale(0, max(each.case.file_bytes for each in cases) * 1.1, left, RIGHT)
     up = Scale(quantity.low, quantity.high, height - 40, 24)
+    scale, name = (1e3, "kB") if across.high < _FEW_BYTES else (1e6, "MB")
     parts = [
         tag("text", words(quantity.unit), class_="tick", x=4, y=12),
-        left_axis(up, left, _RIGHT, quantity.tick),
-        bottom_axis(across, height - 40, lambda size: plain(size / 1e6)),
-        _unit("file, MB", height),
+        left_axis(up, left, RIGHT, quantity.tick),
+        bottom_axis(across, height - 40, lambda size: plain(size / scale)),
+        unit_label(f"file, {name}", RIGHT, height),
     ]
     for each in cases:
         x, y = across(each.case.file_bytes), up(quantity.of(each.case))
@@ -249,112 +257,14 @@ def _scatter(cases: Sequence[Named], quantity: _Quantity, title: str) -> str:
     return picture(WIDTH, height, f"{title}: {told}", *parts)
 
 
-def layer_bars(profile: Profile, series: str) -> str:
-    """A bar for each layer, in the order in which they run."""
-    row, left, right = 17.0, 168.0, 352.0
-    longest = max((layer.seconds for layer in profile.layers), default=0.0)
-    scale = Scale(0, longest or 1.0, left, right)
-    parts = []
-    for place, layer in enumerate(profile.layers):
-        y = row * place
-        said = f"{layer.name}: {layer.operator}, {milliseconds(layer.seconds)} ms"
-        parts += [
-            tag("text", words(_shortened(layer)), class_="tick", x=left - 6, y=y + 12,
-                text_anchor="end"),
-            tag(
-                "rect",
-                tag("title", words(said)),
-                class_=f"fill {series}",
-                x=left,
-                y=y + 2,
-                width=max(0.5, scale(layer.seconds) - left),
-                height=row - 5,
-            ),
-            tag(
-                "text",
-                words(milliseconds(layer.seconds)),
-                class_="tick",
-                x=scale(layer.seconds) + 4,
-                y=y + 12,
-            ),
-        ]  # fmt: skip
-    costliest = sorted(profile.layers, key=lambda layer: -layer.seconds)[:3]
-    told = ", ".join(f"{layer.name} {profile.share(layer):.1%}" for layer in costliest)
-    title = f"Time of {len(profile.layers)} layers in milliseconds; costliest: {told}"
-    return picture(WIDTH, max(row, row * len(profile.layers)), title, *parts)
-
-
-def under_load(endurance: Endurance, series: str) -> str:
-    """Latency, temperature and clock above one another on one axis of time; what is known."""
-    windows = endurance.windows
-    ends = [window.end_s for window in windows]
-    panels: list[tuple[str, list[tuple[str, list[float | None]]], Callable[[float], str]]] = [
-        (
-            "latency, ms: median, and p95 dashed",
-            [
-                (f"stroke {series}", [window.p50_s for window in windows]),
-                (f"stroke dashed {series}", [window.p95_s for window in windows]),
-            ],
-            _ms_tick,
-        ),
-        ("temperature, °C", [("stroke warm", [window.celsius for window in windows])], plain),
-        (
-            "clock, MHz",
-            [("stroke clock", [window.clock_hz for window in windows])],
-            lambda hertz: plain(hertz / 1e6),
-        ),
-    ]
-    left, panel = 54.0, 104.0
-    across = Scale(0, max(ends), left, _RIGHT)
-    parts, top = [], 0.0
-    for title, lines, tick in panels:
-        known = [value for _, values in lines for value in values if value is not None]
-        if not known:
-            continue
-        spare = max((max(known) - min(known)) * 0.1, max(known) * 0.005)
-        # One window in which a neighbour ran mustn't flatten all others.
-        high = min(max(known) + spare, 3 * statistics.median(known))
-        up = Scale(min(known) - spare, high, top + panel - 10, top + 24)
-        parts += [
-            tag("text", words(title), x=4, y=top + 13),
-            left_axis(up, left, _RIGHT, tick, 2),
-        ]
-        for style, values in lines:
-            points = [
-                (across(end), up(value))
-                for end, value in zip(ends, values, strict=True)
-                if value is not None
-            ]
-            parts.append(line(points, class_=style))
-        top += panel
-    limited = [window.end_s for window in windows if window.throttled]
-    parts += [
-        tag("line", class_="limited", x1=across(end), x2=across(end), y1=0, y2=top)
-        for end in limited
-    ]
-    parts += [bottom_axis(across, top, plain), _unit("seconds", top + 34)]
-    way = "slower" if endurance.slowdown >= 0 else "faster"
-    title = (
-        f"{endurance.runs} runs in {max(ends):.0f} seconds; the last tenth "
-        f"{abs(endurance.slowdown):.1%} {way} than the first"
-        + (f"; the board limited itself in {len(limited)} windows" if limited else "")
+def _heading(each: Named, said: str, y: float) -> str:
+    """A case's name at the left and a few words at the right, the name cut so that both fit."""
+    room = int((RIGHT - LEFT - _SMALL_LETTER * len(said)) / _LETTER) - 1
+    return tag("text", words(cut(each.label, room)), x=LEFT, y=y) + tag(
+        "text", words(said), class_="tick", x=RIGHT, y=y, text_anchor="end"
     )
-    return picture(WIDTH, top + 36, title, *parts)
 
 
 def _summary(case: Case) -> str:
     warm = case.warm
     return f"median {milliseconds(warm.p50_s)}, p95 {milliseconds(warm.p95_s)} ms"
-
-
-def _ms_tick(seconds: float) -> str:
-    return plain(float(f"{1000 * seconds:.4g}")) if math.isfinite(seconds) else ""
-
-
-def _unit(unit: str, height: float) -> str:
-    return tag("text", words(unit), class_="tick", x=_RIGHT, y=height - 5, text_anchor="end")
-
-
-def _shortened(layer: Layer) -> str:
-    name = layer.name
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"

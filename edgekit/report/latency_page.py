@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 import edgekit
 from edgekit.bench.results import SCHEMA, BenchReport
+from edgekit.report import case_charts
 from edgekit.report import latency_charts as charts
 from edgekit.report.latency_charts import Named
 from edgekit.report.latency_grids import (
@@ -167,16 +168,18 @@ def _details(each: Named) -> list[Detail]:
     case = each.case
     if case.endurance is not None:
         seconds = case.endurance.windows[-1].end_s
+        limited = any(window.throttled for window in case.endurance.windows)
         figure = Figure(
-            f"{each.label} without a pause for {seconds:.0f} s; what is beyond the top lies on it",
-            Markup(charts.under_load(case.endurance, each.series)),  # noqa: S704
+            f"{each.label} without a pause for {seconds:.0f} s; what is beyond the top lies on it"
+            + ("; the board limited itself where upright lines are" if limited else ""),
+            Markup(case_charts.under_load(case.endurance, each.series)),  # noqa: S704
         )
         grid = endurance(case.endurance, each.name)
         found.append(Detail(f"Under load: {each.label}", (figure,), (grid,)))
     if case.profile is not None:
         figure = Figure(
             f"Layers of {each.label}, ms, in the order in which they run",
-            Markup(charts.layer_bars(case.profile, each.series)),  # noqa: S704
+            Markup(case_charts.layer_bars(case.profile, each.series)),  # noqa: S704
         )
         both = (operators(case.profile, each.name), layers(case.profile, each.name))
         found.append(Detail(f"Layers: {each.label}", (figure,), both))

@@ -122,6 +122,24 @@ def plain(value: float) -> str:
     return text if text not in {"", "-0"} else "0"
 
 
+def cut(text: str, most: int) -> str:
+    """Text with its middle left out, because names differ at their ends."""
+    if len(text) <= most:
+        return text
+    tail = most // 2
+    return f"{text[: most - tail - 1]}…{text[-tail:]}"
+
+
+def ms_tick(seconds: float) -> str:
+    """A tick in milliseconds, to four digits."""
+    return plain(float(f"{1000 * seconds:.4g}")) if math.isfinite(seconds) else ""
+
+
+def unit_label(text: str, right: float, bottom: float) -> str:
+    """What an axis counts in, in the lower right corner."""
+    return tag("text", words(text), class_="tick", x=right, y=bottom - 5, text_anchor="end")
+
+
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")

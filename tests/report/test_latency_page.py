@@ -15,6 +15,7 @@ import pytest
 from edgekit.bench.findings import Accuracy, Endurance, Layer, Profile, Window
 from edgekit.bench.opening import CPU
 from edgekit.bench.results import BenchReport
+from edgekit.report import case_charts
 from edgekit.report import latency_charts as charts
 from edgekit.report.latency_charts import Named
 from edgekit.report.latency_page import render_page
@@ -39,6 +40,7 @@ FLOAT = replace(
 PACKED = replace(
     case(TIMES * 1.2, path="net_packed.ekp"),
     file_bytes=300,
+    sha256="11" * 32,
     accuracy=Accuracy(0.915, 1000, "images", "test"),
     endurance=ENDURANCE,
     profile=PROFILE,
@@ -171,8 +173,8 @@ def test_pictures_are_well_formed_and_tell_their_numbers() -> None:
         charts.cold_starts(named): "decode 10.0 ms, session 30.0 ms, first run 4.000 ms",
         charts.size_against_latency(named): "net_packed.ekp 300 bytes",
         charts.size_against_accuracy(named): "91.50 %",
-        charts.layer_bars(PROFILE, "s0"): "costliest: conv<1> 87.5%",
-        charts.under_load(ENDURANCE, "s1"): "the board limited itself in 10 windows",
+        case_charts.layer_bars(PROFILE, "s0"): "costliest: conv<1> 87.5%",
+        case_charts.under_load(ENDURANCE, "s1"): "the board limited itself in 10 windows",
     }
 
     for text, words in pictures.items():
