@@ -12,9 +12,11 @@ from edgekit.bench.watch import Watch
 from tests.bench import trees
 
 
-def wait_for(watching: Watch, count: int) -> None:
+def wait_for_another(watching: Watch) -> None:
+    """Until a reading that began after this call has ended: the second one from now."""
+    enough = len(watching.samples) + 2
     deadline = time.monotonic() + 10
-    while len(watching.samples) < count and time.monotonic() < deadline:
+    while len(watching.samples) < enough and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
@@ -24,7 +26,7 @@ def test_what_changes_while_watching_is_seen(tmp_path: Path) -> None:
 
     with Watch(0.01, root) as watching:
         temperature.write_text("84000\n")
-        wait_for(watching, 3)
+        wait_for_another(watching)
         temperature.write_text("50000\n")
 
     degrees = [state.zones[0].celsius for _, state in watching.samples]
@@ -44,7 +46,7 @@ def test_a_fall_back_between_start_and_end_is_not_lost(tmp_path: Path) -> None:
     with Watch(0.01, root) as watching:
         firmware.write_text("e0006\n")
         temperature.write_text("83000\n")
-        wait_for(watching, 4)
+        wait_for_another(watching)
         firmware.write_text("e0000\n")
         temperature.write_text("61000\n")
 

@@ -151,6 +151,23 @@ def test_an_alias_behind_a_jump_host(server: Server, tiny_onnx_path: Path) -> No
     assert report.cases[0].warm.count == 3
 
 
+def test_a_connection_that_the_user_shares_is_used_and_kept(
+    server: Server, tiny_onnx_path: Path
+) -> None:
+    control = server.folder / "control"
+    write_config(
+        server,
+        f"Host *\n  ControlMaster auto\n  ControlPath {control}\n  ControlPersist 20\n",
+    )
+
+    for _ in range(2):
+        assert measure(server, tiny_onnx_path).cases[0].warm.count == 3
+
+    assert control.exists()
+    leave = ["ssh", "-F", str(server.config), "-O", "exit", "-p", str(server.port), server.address]
+    subprocess.run(leave, check=True, capture_output=True)
+
+
 def test_two_devices_at_once(server: Server, tiny_onnx_path: Path) -> None:
     place = f"  HostName {server.address}\n  Port {server.port}\n"
     write_config(server, f"Host one\n{place}Host two\n{place}")

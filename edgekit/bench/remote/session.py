@@ -29,6 +29,7 @@ _QUIET_S = 10
 """A sign of life goes out after so long without news; the device waits for one a minute."""
 
 _CLOSING_S = 10
+_READING_S = 2
 _KEPT_LINES = 20
 _CHUNK = 1 << 16
 _LONGEST_LINE = 256 << 20
@@ -97,6 +98,7 @@ class Session:
         self._doing = "connecting"
         self._stopped = False
         self._said: list[str] = []
+        self._heard: list[str] = []
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._readers = [
             threading.Thread(target=self._read_events, args=(child.stdout,), daemon=True),
@@ -157,10 +159,9 @@ class Session:
         finally:
             child.kill()
             child.wait()
-            for reader in self._readers:
-                reader.join()
-            for stream in (child.stdout, child.stderr):
-                if stream is not None:
+            self._join_readers()
+            for reader, stream in zip(self._readers, (child.stdout, child.stderr), strict=True):
+                if stream is not None and not reader.is_alive():
                     stream.close()
 
     def _receive(self, timeout_s: float | None, *wanted: str) -> dict[str, Any]:
@@ -199,16 +200,21 @@ class Session:
         if self._stopped:
             return DeviceError(f"{self._device} was stopped while {self._doing}")
         code = self._child.wait()
-        for reader in self._readers:
-            reader.join()
+        self._join_readers()
         if self._doing == "connecting":
-            return trouble.cannot_connect(self._device, self._said)
+            return trouble.cannot_connect(self._device, code, self._said or self._heard)
         return trouble.link_lost(self._device, self._doing, code, self._said)
+
+    def _join_readers(self) -> None:
+        # A connection that ssh keeps for later sessions may hold its streams open.
+        for reader in self._readers:
+            reader.join(_READING_S)
 
     def _read_events(self, stream: IO[bytes]) -> None:
         prefix = agent.PREFIX.encode()
         while line := stream.readline(_LONGEST_LINE):
             if not line.startswith(prefix):
+                _keep(self._heard, line)
                 continue
             try:
                 event = json.loads(line.removeprefix(prefix))
@@ -221,9 +227,7 @@ class Session:
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         for line in stream:
-            text = _printable(line.decode("utf-8", "replace")).strip()
-            if text:
-                self._said = [*self._said, text][-_KEPT_LINES:]
+            _keep(self._said, line)
 
 
 def ssh_command(
@@ -238,9 +242,21 @@ def ssh_command(
         "ServerAliveCountMax=3",
         # At which it says why a link ended.
         "LogLevel=INFO",
+        # What the user's configuration may ask for in a session of their own.
+        "ClearAllForwardings=yes",
+        "RemoteCommand=none",
     ]
     flags = [word for option in options for word in ("-o", option)]
-    return ["ssh", *config, "-T", *flags, *device.ssh_arguments(), _remote_command(python)]
+    return [
+        "ssh",
+        *config,
+        "-T",
+        "-a",
+        "-x",
+        *flags,
+        *device.ssh_arguments(),
+        _remote_command(python),
+    ]
 
 
 def _remote_command(python: str) -> str:
@@ -263,6 +279,14 @@ def _remote_command(python: str) -> str:
 
 def _agent_source() -> bytes:
     return Path(agent.__file__).read_bytes()
+
+
+def _keep(lines: list[str], line: bytes) -> None:
+    """Add a line to the last ones, if something is on it."""
+    text = _printable(line.decode("utf-8", "replace")).strip()
+    if text:
+        lines.append(text)
+        del lines[:-_KEPT_LINES]
 
 
 def _printable(text: object) -> str:

@@ -11,6 +11,9 @@ from edgekit.bench.remote.address import Device
 from edgekit.errors import DeviceError, EdgekitError, MissingDependencyError
 
 LEAST_PYTHON = (3, 11)
+_NO_WAY = 255
+"""ssh's own exit code; any other is the remote program's."""
+
 _SPARE_BYTES = 32 << 20
 """Room for what Python and onnxruntime write beside the files: byte code, a report."""
 
@@ -45,10 +48,15 @@ _SSH_SAYS = (
 """What ssh says, and what to say instead; the first that fits."""
 
 
-def cannot_connect(device: Device, said: Sequence[str]) -> DeviceError:
-    """From what ssh wrote before the device answered."""
+def cannot_connect(device: Device, code: int, said: Sequence[str]) -> DeviceError:
+    """From how ssh ended, and what was written, before Python had answered.
+
+    code: of ssh; 255 where it found no way, else that of the device's shell.
+    """
     text = "\n".join(said)
     last = said[-1] if said else "ssh ended without a word"
+    if code != _NO_WAY:
+        return DeviceError(f"{device} lets ssh in but doesn't start Python, code {code}: {last}")
     for words, sentence in _SSH_SAYS:
         if words in text:
             return DeviceError(sentence.format(device=device, last=last))
@@ -58,7 +66,7 @@ def cannot_connect(device: Device, said: Sequence[str]) -> DeviceError:
 def link_lost(device: Device, doing: str, code: int | None, said: Sequence[str]) -> DeviceError:
     """From how ssh ended after the device had answered. code: of ssh; None while it runs."""
     last = f": {said[-1]}" if said else ""
-    if code in {255, None}:
+    if code in {_NO_WAY, None}:
         return DeviceError(f"the link to {device} was lost while {doing}{last}")
     return DeviceError(f"{device} stopped while {doing}, code {code}{last}")
 

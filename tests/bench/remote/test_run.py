@@ -102,10 +102,10 @@ def test_ssh_is_told_to_ask_nothing_and_all_else_is_the_users(
         measure(tiny_onnx_path, ssh_config=tmp_path / "config")
 
     words = json.loads(device.log.read_text())
-    assert words[:3] == ["-F", str(tmp_path / "config"), "-T"]
+    assert words[:5] == ["-F", str(tmp_path / "config"), "-T", "-a", "-x"]
     assert "BatchMode=yes" in words
     assert not [word for word in words if "StrictHostKeyChecking" in word]
-    assert words[-6:-1] == ["-l", "pi", "-p", "2222", "--", "board"][-5:]
+    assert words[-7:-1] == ["-l", "pi", "-p", "2222", "--", "board"]
 
 
 def test_a_device_without_python_is_named_with_its_system(
@@ -151,6 +151,15 @@ def test_a_login_script_that_talks_does_no_harm(
     device.startup("import sys; sys.modules['onnxruntime'] = None")
 
     with pytest.raises(DeviceError, match="importing onnxruntime on pi@board:2222 fails"):
+        measure(tiny_onnx_path)
+
+
+def test_an_account_without_a_shell_says_so(
+    tmp_path: Path, tiny_onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_device(tmp_path / "device", monkeypatch, login="echo 'No login today.'; exit 1; ")
+
+    with pytest.raises(DeviceError, match=r"doesn't start Python, code 1: No login today\."):
         measure(tiny_onnx_path)
 
 

@@ -44,11 +44,20 @@ FACTS = {
     ],
 )  # fmt: skip
 def test_what_ssh_says_becomes_what_to_do(said: list[str], sentence: str) -> None:
-    error = cannot_connect(BOARD, said)
+    error = cannot_connect(BOARD, 255, said)
 
     assert sentence in str(error)
     assert "pi@board" in str(error)
     assert error.exit_code == 5
+
+
+def test_a_login_that_ends_by_itself_is_told_from_a_closed_way() -> None:
+    error = cannot_connect(BOARD, 1, ["This account is currently not available."])
+
+    assert str(error) == (
+        "pi@board lets ssh in but doesn't start Python, code 1: This account is currently not "
+        "available."
+    )
 
 
 def test_a_lost_link_is_told_from_a_program_that_stopped() -> None:
