@@ -154,7 +154,9 @@ test("an address that can't be read is an InputError", async () => {
 test("the types name all that the module exports, and nothing else", async () => {
   const text = await readFile(new URL("edgekit.d.ts", PAGE), "utf8");
 
-  const declared = [...text.matchAll(/^export (?:class|function) (\w+)/gm)].map((match) => match[1]);
+  const declared = [...text.matchAll(/^export (?:class|function) (\w+)/gm)].map(
+    (match) => match[1],
+  );
 
   assert.deepEqual(declared.sort(), Object.keys(loader).sort());
 });

@@ -1,6 +1,6 @@
 // Pictures become the same inputs as in Python, to one level of 255, and scores classes.
 //
-// Which axis Pillow shrinks first depends on its version and the sizes; a pixel may round otherwise.
+// Which axis Pillow shrinks first depends on its version and the sizes; pixels may round otherwise.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -40,7 +40,10 @@ test("scores become probabilities, and probabilities stay", () => {
   const best = likeliest(scores, 2);
   const again = likeliest(Float32Array.of(0.25, 0.5, 0.25), 3);
 
-  assert.deepEqual(best.map(({ index }) => index), [1, 2]);
+  assert.deepEqual(
+    best.map(({ index }) => index),
+    [1, 2],
+  );
   assert.ok(Math.abs(best[0].share - 1 / (1 + Math.exp(-1))) < 1e-12);
   assert.deepEqual(again, [
     { index: 1, share: 0.5 },

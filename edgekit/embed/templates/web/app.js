@@ -18,8 +18,8 @@ let stream; // of the open camera
 let latest = 0; // picture that the page shows; answers to older ones are dropped
 
 model.onmessage = ({ data }) => {
-  if (data.kind === "progress") {
-    showProgress(data.done, data.total);
+  if (data.kind === "stage") {
+    showStage(data);
     return;
   }
   const call = calls.get(data.id);
@@ -47,7 +47,6 @@ async function start() {
   element("loading").hidden = true;
   element("answer").textContent = "Ready for a picture";
   for (const id of ["choose", "camera", "sample"]) element(id).disabled = false;
-  element("camera").hidden = !navigator.mediaDevices?.getUserMedia;
 }
 
 /** A picture from a blob or an address: shown, then classified. */
@@ -59,7 +58,7 @@ async function usePicture(source, label) {
     // The browser turns it upright by its Exif data.
     await picture.decode();
   } catch (error) {
-    throw new Error(`${label} isn't a picture that this browser can read`, { cause: error });
+    throw new Error(`this browser can't read ${label} as a picture`, { cause: error });
   } finally {
     if (address !== source) URL.revokeObjectURL(address);
   }
@@ -90,21 +89,28 @@ async function classify(drawable, width, height, label) {
   if (turn === latest) showClasses(answer);
 }
 
-function showProgress(done, total) {
-  element("progress").value = total ? Math.min(1, done / total) : 0;
+function showStage({ stage, done, total }) {
+  const progress = element("progress");
+  if (stage === "runtime") {
+    progress.removeAttribute("value"); // its share isn't known
+    element("status").textContent = "Starting onnxruntime-web";
+    return;
+  }
+  progress.value = Math.min(1, done / total);
   element("status").textContent =
     done < total
       ? `Loading the model: ${megabytes(done)} of ${megabytes(total)}`
       : "Decoding the model";
 }
 
-function showFacts({ packedBytes, decodeMs, sessionMs, threads, sha256 }) {
+function showFacts({ packedBytes, decodeMs, runtimeMs, sessionMs, threads, sha256 }) {
   const full = settings.floatBytes;
-  element("size").textContent =
-    `${megabytes(packedBytes)} of ${megabytes(full)}, ${percent.format(1 - packedBytes / full)} saved`;
+  const saved = percent.format(1 - packedBytes / full);
+  element("size").textContent = `${megabytes(packedBytes)} of ${megabytes(full)}, ${saved} saved`;
   element("decode").textContent = duration(decodeMs);
-  element("session").textContent =
-    `${duration(sessionMs)}, ${threads} thread${threads > 1 ? "s" : ""}`;
+  element("session").textContent = duration(sessionMs);
+  element("runtime").textContent =
+    `${duration(runtimeMs)}, ${threads} thread${threads > 1 ? "s" : ""}`;
   element("digest").textContent = `Model ${settings.packed}, SHA-256 ${sha256}`;
   element("facts").hidden = false;
 }
@@ -140,7 +146,8 @@ function className(index) {
 
 function showError(error) {
   element("loading").hidden = true;
-  element("error").textContent = `${error.message} (${error.name})`;
+  const text = error.name === "Error" ? error.message : `${error.message} (${error.name})`;
+  element("error").textContent = text[0].toUpperCase() + text.slice(1);
   element("error").hidden = false;
 }
 
@@ -233,4 +240,5 @@ document.addEventListener(
   action((event) => useFile(event.clipboardData.files[0])),
 );
 
+element("camera").hidden = !navigator.mediaDevices?.getUserMedia;
 start().catch(showError);

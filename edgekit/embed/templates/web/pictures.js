@@ -1,10 +1,10 @@
 // From pixels to a network's input, by the same arithmetic as calibration used in Python.
 //
-//     picture --resize--> shorter side --centre crop--> height x width --scale--> (x/255 - mean)/std
+//   picture --resize--> shorter side --centre crop--> height x width --scale--> (x/255 - mean)/std
 //
 // Shrinking averages over all pixels that an output pixel covers (a triangle filter as wide as the
-// step, in fixed point), as Pillow's BILINEAR does to a level of 255. A canvas would shrink in a way
-// of its own in every browser.
+// step, in fixed point), as Pillow's BILINEAR does to a level of 255. Canvases shrink in a way of
+// their own in every browser.
 
 const FRACTION = 2 ** 22; // of the filter's weights
 const BRIGHTNESS = [0.299, 0.587, 0.114];

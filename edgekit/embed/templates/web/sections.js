@@ -57,7 +57,8 @@ async function inflate(stream, length, label) {
   } catch (error) {
     throw new CorruptError(`${label} is no whole zlib stream`, { cause: error });
   }
-  if (filled !== length) throw new CorruptError(`${label} doesn't unpack to exactly ${length} bytes`);
+  if (filled !== length)
+    throw new CorruptError(`${label} doesn't unpack to exactly ${length} bytes`);
   return text;
 }
 

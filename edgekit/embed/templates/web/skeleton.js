@@ -64,8 +64,7 @@ export function fillSkeleton(skeleton, tensors) {
 function rewriteGraph(bytes, place, depth) {
   if (depth > MAX_DEPTH) throw new CorruptError("the skeleton's graphs are nested beyond reason");
   const graph = (inner) => rewriteGraph(inner, place, depth + 1);
-  const attribute = (inner) =>
-    rewrite(inner, { [ATTRIBUTE.g]: graph, [ATTRIBUTE.graphs]: graph });
+  const attribute = (inner) => rewrite(inner, { [ATTRIBUTE.g]: graph, [ATTRIBUTE.graphs]: graph });
   const node = (inner) => rewrite(inner, { [NODE.attribute]: attribute });
   return rewrite(bytes, { [GRAPH.initializer]: place, [GRAPH.node]: node });
 }
@@ -149,7 +148,10 @@ function varint(value) {
 }
 
 function field(number, contents) {
-  return join([Uint8Array.from([...varint(number * 8 + LENGTH), ...varint(contents.length)]), contents]);
+  return join([
+    Uint8Array.from([...varint(number * 8 + LENGTH), ...varint(contents.length)]),
+    contents,
+  ]);
 }
 
 function utf8(text) {

@@ -1,11 +1,7 @@
 // Copies the files of onnxruntime-web that the page needs from node_modules into vendor/.
 import { copyFile, mkdir } from "node:fs/promises";
 
-const FILES = [
-  "ort.wasm.min.mjs",
-  "ort-wasm-simd-threaded.mjs",
-  "ort-wasm-simd-threaded.wasm",
-];
+const FILES = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
 
 const from = new URL("node_modules/onnxruntime-web/dist/", import.meta.url);
 const to = new URL("vendor/", import.meta.url);
