@@ -16,17 +16,15 @@ from edgekit.codec.runs import read_levels, write_levels
 from edgekit.codec.streams import Streams, segment_counts
 from edgekit.errors import CorruptError, TruncatedError
 
-WRITER_LIMIT = 11
-"""Longest code that the writer makes."""
 LIMIT = 12
-"""Longest code that a reader takes."""
+"""Longest code."""
 KRAFT_TOTAL = 1 << LIMIT
 
 _SYMBOLS_PER_LOAD = 4
 """A load of 64 bits at any bit position gives at least 57, enough for four codes of 12 bits."""
 
 
-def code_lengths(frequencies: NDArray[np.int64], limit: int = WRITER_LIMIT) -> NDArray[np.uint8]:
+def code_lengths(frequencies: NDArray[np.int64], limit: int = LIMIT) -> NDArray[np.uint8]:
     """The lengths of an optimal prefix code of which no code is longer than `limit`.
 
     frequencies: (256,) int64, counts of each symbol. Returns (256,) uint8; 0 for symbols that

@@ -151,7 +151,7 @@ def _codes() -> Iterator[tuple[str, str, File]]:
     codes = np.arange(13, dtype=np.uint8).view(np.int8)
     yield (
         "twelve_bit_codes",
-        "code lengths 1 to 12, the longest that a reader takes",
+        "code lengths 1 to 12",
         File((coded(grid(codes), Mode.DIRECT, lengths=twelve_bit_lengths()),)),
     )
     yield (
