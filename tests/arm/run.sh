@@ -10,10 +10,13 @@ cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 build=$(mktemp -d)
 root=$build/root
-ours=/proc/sys/fs/binfmt_misc/edgekit-aarch64
+registry=/proc/sys/fs/binfmt_misc
+ours=$registry/edgekit-aarch64
+mounted=
 
 clean_up() {
     if [ -e "$ours" ]; then echo -1 >"$ours"; fi
+    if [ -n "$mounted" ]; then umount "$mounted"; fi
     rm -rf --one-file-system "$build"
 }
 trap clean_up EXIT
@@ -56,12 +59,15 @@ build_decoder() {
 # Arm programs start like any other while this runs; the flag F makes the emulator visible inside
 # the root. Nothing is changed where the system has such an entry.
 register_emulator() {
-    mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-    if [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || [ -e "$ours" ]; then return; fi
+    if [ ! -e "$registry/register" ]; then
+        mount -t binfmt_misc none "$registry"
+        mounted=$registry
+    fi
+    if [ -e "$registry/qemu-aarch64" ] || [ -e "$ours" ]; then return; fi
     local magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
     local mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
     printf '%s' ":edgekit-aarch64:M::$magic:$mask:$(command -v qemu-aarch64-static):F" \
-        >/proc/sys/fs/binfmt_misc/register
+        >"$registry/register"
 }
 
 # onnxruntime looks at /proc/cpuinfo, and crashes where it finds an x86 processor there.
