@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekit.bench.compare import bench_compare
     from edgekit.bench.doctor import doctor
     from edgekit.bench.measure import bench
+    from edgekit.bench.remote.run import bench_on
     from edgekit.compress.pipeline import compress
     from edgekit.embed.generate import embed
     from edgekit.export.pytorch import export
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bench",
     "bench_compare",
+    "bench_on",
     "compress",
     "decompress",
     "doctor",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "bench": "edgekit.bench.measure",
     "bench_compare": "edgekit.bench.compare",
+    "bench_on": "edgekit.bench.remote.run",
     "compress": "edgekit.compress.pipeline",
     "decompress": "edgekit.packfile.onnx_model",
     "doctor": "edgekit.bench.doctor",

@@ -26,6 +26,7 @@ def the_whole_chain(folder: Path) -> dict[str, Any]:
     assert_type(api.verify(packed, against=model), VerifyReport)
     assert_type(api.inspect(packed), InspectReport)
     assert_type(api.bench([model, packed]), BenchReport)
+    assert_type(api.bench_on("ssh://pi@board", packed, runs=50), BenchReport)
     api.report([folder / "latency.json"], folder / "latency.html")
     assert_type(api.bench_compare(folder / "old.json", folder / "new.json"), BenchComparison)
     assert_type(api.doctor(), DoctorReport)
