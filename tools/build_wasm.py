@@ -38,6 +38,8 @@ FLAGS = (
     "-std=c99",
     "-Wall",
     "-Wextra",
+    "-Wconversion",
+    "-pedantic",
     "-Werror",
     "-Wno-unused-function",  # of the kernels, one is used
     "-mcpu=mvp+bulk_memory",

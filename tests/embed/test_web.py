@@ -127,6 +127,12 @@ def test_all_that_the_page_names_is_there(page: Path) -> None:
     }
 
 
+def test_the_loader_costs_a_page_little(page: Path) -> None:
+    loader = ("edgekit.js", "errors.js", "sections.js", "skeleton.js", "edgekit_decode.wasm")
+
+    assert sum((page / name).stat().st_size for name in loader) <= 48 << 10
+
+
 def test_no_file_names_another_host(page: Path) -> None:
     for path in page.iterdir():
         if path.suffix in {".ekp", ".wasm"}:

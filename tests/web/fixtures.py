@@ -2,6 +2,7 @@
 
 FOLDER/NETWORK/   a page for a compressed form of a network, as `edgekit embed --to web` makes it,
                   with inputs.bin and outputs.bin (float32) of onnxruntime in Python
+FOLDER/mixed/     the same without a page, for weights of other types
 FOLDER/pictures/  pictures as pixels and as files, with the inputs that Python makes of them
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from edgekit import api
@@ -99,10 +101,53 @@ def write_network(folder: Path, form: str, onnx: Path) -> None:
         scores = _run(session, read_picture(page / name, settings)[None])[0].astype(np.float64)
         shares = np.exp(scores - scores.max())
         answers.append({"picture": name, "shares": (shares / shares.sum()).tolist()})
-    batch = np.stack(inputs)
-    (page / "inputs.bin").write_bytes(batch.tobytes())
-    (page / "outputs.bin").write_bytes(_run(session, batch).tobytes())
-    (page / "expected.json").write_text(
+    write_answers(page, session, np.stack(inputs), packed, answers)
+
+
+def write_mixed(folder: Path) -> None:
+    """Weights in int8, float16, float32 and a graph that turns each into the next."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "small": rng.integers(-127, 128, (64, 48)).astype(np.int8),
+        "half": rng.normal(0, 1, (48, 32)).astype(np.float16),
+        "single": rng.normal(0, 1, (32, 10)).astype(np.float32),
+        "step": np.float32(0.01),
+        "zero": np.int8(0),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["small", "step", "zero"], ["first"]),
+        helper.make_node("MatMul", ["input", "first"], ["a"]),
+        helper.make_node("Cast", ["a"], ["b"], to=TensorProto.FLOAT16),
+        helper.make_node("MatMul", ["b", "half"], ["c"]),
+        helper.make_node("Cast", ["c"], ["d"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["d", "single"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mixed",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder.mkdir()
+    packed = folder / "model.ekp"
+    api.compress(model.SerializeToString(), packed, bits=8)
+    batch = rng.normal(0, 1, (BATCH, 64)).astype(np.float32)
+    write_answers(folder, api.load(packed), batch, packed, [])
+
+
+def write_answers(
+    folder: Path,
+    session: Any,
+    batch: NDArray[np.float32],
+    packed: Path,
+    answers: list[dict[str, Any]],
+) -> None:
+    """A batch, the model's outputs, and what else the tests compare."""
+    (folder / "inputs.bin").write_bytes(batch.tobytes())
+    (folder / "outputs.bin").write_bytes(_run(session, batch).tobytes())
+    (folder / "expected.json").write_text(
         json.dumps({"shape": batch.shape, "sha256": _digest(packed), "answers": answers})
     )
 
@@ -121,6 +166,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     write_pictures(folder / "pictures")
+    write_mixed(folder / "mixed")
     models = {network for network, _ in FORMS.values()}
     for network in sorted(models):
         api.export(network, folder / f"{network}.onnx")
