@@ -71,10 +71,10 @@ def _int8(cpu: Cpu) -> Check:
         return Check(
             "int8",
             Verdict.NOTE,
-            "little gain over float: no VNNI",
-            "U8S8 adds pairs of products in 16 bits, which can saturate and spoil answers: keep "
-            "weights to 7 bits; S8S8 leaves many convolutions in float kernels; float is the safe "
-            "choice",
+            "some gain over float, less than with VNNI",
+            "only U8S8 gains; it adds pairs of products in 16 bits, which can saturate and spoil "
+            "answers: keep weights to 7 bits, or compare with edgekit verify; S8S8 and U8U8 take "
+            "as long as float",
         )
     if "i8mm" in flags or "asimddp" in flags:
         return Check("int8", Verdict.OK, f"fast: {'i8mm' if 'i8mm' in flags else 'dotprod'}")
