@@ -22,7 +22,7 @@ from edgekit.report.svg import (
 )
 from edgekit.report.words import milliseconds
 
-_LONGEST_NAME = 24
+_NAME_WIDTH = 170.0
 
 
 def layer_bars(profile: Profile, series: str) -> str:
@@ -35,7 +35,7 @@ def layer_bars(profile: Profile, series: str) -> str:
         y = row * place
         said = f"{layer.name}: {layer.operator}, {milliseconds(layer.seconds)} ms"
         parts += [
-            tag("text", words(cut(layer.name, _LONGEST_NAME)), class_="tick", x=left - 6, y=y + 12,
+            tag("text", words(cut(layer.name, _NAME_WIDTH)), class_="tick", x=left - 6, y=y + 12,
                 text_anchor="end"),
             tag(
                 "rect",

@@ -5,7 +5,6 @@ They are drawn 400 units wide, so that their letters stay readable on a phone.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from edgekit.report.svg import (
     plain,
     tag,
     unit_label,
+    width,
     words,
 )
 from edgekit.report.words import milliseconds
@@ -36,9 +36,6 @@ _ROW = 72.0
 _BINS = 56
 _LOG_FROM = 5.0
 """Where the slowest is this many times the fastest, an axis goes by logarithms."""
-
-_LETTER, _SMALL_LETTER = 7.4, 6.2
-"""Widths of an average letter in names and in what stands at the right."""
 
 _FEW_BYTES = 2e6
 """Sizes below are told in kB."""
@@ -135,17 +132,18 @@ def in_order(cases: Sequence[Named]) -> str:
 
 
 def cold_starts(cases: Sequence[Named]) -> str:
-    """Stacked bars: decoding, making the session, first answer."""
-    stages: list[tuple[str, Callable[[Case], float]]] = [
-        ("decode", lambda case: statistics.median(start.decode_s or 0.0 for start in case.cold)),
-        ("session", lambda case: statistics.median(start.session_s for start in case.cold)),
-        ("first run", lambda case: statistics.median(start.first_run_s for start in case.cold)),
-    ]
-    times = {each.number: [of(each.case) for _, of in stages] for each in cases}
+    """Stacked bars: decoding, making the session, first answer; of the start in the middle."""
+    stages = ("decode", "session", "first run")
+    times: dict[int, tuple[float, ...]] = {}
+    for each in cases:
+        # Of one start and not medians of each stage, which don't add up.
+        ordered = sorted(each.case.cold, key=lambda start: start.load_s)
+        middle = ordered[len(ordered) // 2]
+        times[each.number] = (middle.decode_s or 0.0, middle.session_s, middle.first_run_s)
     longest = max(sum(parts) for parts in times.values())
     scale = Scale(0, longest, LEFT, RIGHT)
     parts, x = [], LEFT
-    for place, (stage, _) in enumerate(stages):
+    for place, stage in enumerate(stages):
         parts += [
             tag("rect", class_=f"fill stage{place}", x=x, y=4, width=11, height=11),
             tag("text", words(stage), class_="tick", x=x + 16, y=14),
@@ -179,7 +177,7 @@ def cold_starts(cases: Sequence[Named]) -> str:
         f"{each.name} "
         + ", ".join(
             f"{stage} {milliseconds(seconds)} ms"
-            for (stage, _), seconds in zip(stages, times[each.number], strict=True)
+            for stage, seconds in zip(stages, times[each.number], strict=True)
         )
         for each in cases
     )
@@ -259,7 +257,7 @@ def _scatter(cases: Sequence[Named], quantity: _Quantity, title: str) -> str:
 
 def _heading(each: Named, said: str, y: float) -> str:
     """A case's name at the left and a few words at the right, the name cut so that both fit."""
-    room = int((RIGHT - LEFT - _SMALL_LETTER * len(said)) / _LETTER) - 1
+    room = RIGHT - LEFT - 10 - width(said)
     return tag("text", words(cut(each.label, room)), x=LEFT, y=y) + tag(
         "text", words(said), class_="tick", x=RIGHT, y=y, text_anchor="end"
     )

@@ -140,27 +140,27 @@ def _summary(named: Sequence[Named]) -> Grid:
     return Grid("Summary", tuple(shown), rows, note)
 
 
+def _figure(caption: str, svg: str) -> Figure:
+    # Pictures escape every text that they hold.
+    return Figure(caption, Markup(svg))  # noqa: S704
+
+
 def _figures(named: Sequence[Named]) -> list[Figure]:
     started = [each for each in named if each.case.cold]
+    rated = [each for each in named if each.case.accuracy is not None]
     found = [
-        Figure("Warm runs: how often which time was measured", Markup(charts.distributions(named)))  # noqa: S704
+        _figure("Warm runs: how often which time was measured", charts.distributions(named)),
     ]
     if started:
         found.append(
-            Figure("Cold start in a fresh process, median", Markup(charts.cold_starts(started)))  # noqa: S704
+            _figure("Cold start in a fresh process, the middle one", charts.cold_starts(started))
         )
     if len(named) > 1:
-        found.append(
-            Figure("File size against warm median", Markup(charts.size_against_latency(named)))  # noqa: S704
-        )
-    if sum(each.case.accuracy is not None for each in named) > 1:
-        found.append(
-            Figure("File size against accuracy", Markup(charts.size_against_accuracy(named)))  # noqa: S704
-        )
-    found.append(
-        Figure("Warm runs in order; dots at the top are beyond p99", Markup(charts.in_order(named)))  # noqa: S704
-    )
-    return found
+        found.append(_figure("File size against warm median", charts.size_against_latency(named)))
+    if len(rated) > 1:
+        found.append(_figure("File size against accuracy", charts.size_against_accuracy(rated)))
+    caption = "Warm runs in order; dots at the top are beyond p99"
+    return [*found, _figure(caption, charts.in_order(named))]
 
 
 def _details(each: Named) -> list[Detail]:
@@ -169,17 +169,17 @@ def _details(each: Named) -> list[Detail]:
     if case.endurance is not None:
         seconds = case.endurance.windows[-1].end_s
         limited = any(window.throttled for window in case.endurance.windows)
-        figure = Figure(
+        figure = _figure(
             f"{each.label} without a pause for {seconds:.0f} s; what is beyond the top lies on it"
             + ("; the board limited itself where upright lines are" if limited else ""),
-            Markup(case_charts.under_load(case.endurance, each.series)),  # noqa: S704
+            case_charts.under_load(case.endurance, each.series),
         )
         grid = endurance(case.endurance, each.name)
         found.append(Detail(f"Under load: {each.label}", (figure,), (grid,)))
     if case.profile is not None:
-        figure = Figure(
+        figure = _figure(
             f"Layers of {each.label}, ms, in the order in which they run",
-            Markup(case_charts.layer_bars(case.profile, each.series)),  # noqa: S704
+            case_charts.layer_bars(case.profile, each.series),
         )
         both = (operators(case.profile, each.name), layers(case.profile, each.name))
         found.append(Detail(f"Layers: {each.label}", (figure,), both))

@@ -122,12 +122,29 @@ def plain(value: float) -> str:
     return text if text not in {"", "-0"} else "0"
 
 
-def cut(text: str, most: int) -> str:
-    """Text with its middle left out, because names differ at their ends."""
-    if len(text) <= most:
+def cut(text: str, most: float) -> str:
+    """Text of this width at most, its middle left out, because names differ at their ends."""
+    if width(text) <= most:
         return text
-    tail = most // 2
-    return f"{text[: most - tail - 1]}…{text[-tail:]}"
+    kept = len(text) - 1
+    while kept > 1 and width(_ends(text, kept)) > most:
+        kept -= 1
+    return _ends(text, kept)
+
+
+def _ends(text: str, kept: int) -> str:
+    tail = kept // 2
+    return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
+
+
+def width(text: str) -> float:
+    """About how wide a text of 12 units is drawn in a common typeface without serifs."""
+    narrow, wide = "ijlftrI.,:;'|!()[]- ", "mwMW@%…"
+    sizes = (
+        4.7 if letter in narrow else 11.5 if letter in wide else 8.4 if letter.isupper() else 7.6
+        for letter in text
+    )
+    return sum(sizes)
 
 
 def ms_tick(seconds: float) -> str:

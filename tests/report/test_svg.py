@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.report.svg import Scale, line, picture, plain, tag, ticks, words
+from edgekit.report.svg import Scale, cut, line, picture, plain, tag, ticks, width, words
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,15 @@ def test_a_picture_says_what_it_shows() -> None:
 )
 def test_a_tick_is_written_plainly(value: float, text: str) -> None:
     assert plain(value) == text
+
+
+@given(st.text("abcWilm_-.0", min_size=1, max_size=80), st.floats(30, 400))
+def test_a_long_name_is_cut_in_its_middle_until_it_fits(name: str, room: float) -> None:
+    shown = cut(name, room)
+
+    assert width(shown) <= room
+    if shown != name:
+        head, tail = shown.split("…")
+        assert name.startswith(head)
+        assert name.endswith(tail)
+        assert abs(len(head) - len(tail)) <= 1
