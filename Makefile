@@ -7,6 +7,11 @@
 #   make bench   the benchmarks of benchmarks/
 #   make targets the decoder built for other machines and run in emulators
 #   make fuzz    the decoder under a fuzzing engine, for a minute
+#   make cpp     the C++ app natively and on emulated 64-bit ARM
+#   make web     the web app under Node and in headless Chromium
+#   make remote  benchmarks over ssh, against a server of its own
+#   make arm     load, verify and bench on emulated 64-bit ARM
+#   make report  the latency report in headless Chromium
 #   make docs    writes the generated pages anew
 
 PYTHON ?= python3
@@ -16,7 +21,8 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 DECODER := edgekit/embed/edgekit_decode.h
-C_FILES = $(shell find edgekit tests examples -name '*.c' -o -name '*.h' -o -name '*.cpp')
+C_FILES = $(shell find edgekit tests examples benchmarks -name '*.c' -o -name '*.h' \
+    -o -name '*.cpp' -o -name '*.hpp')
 # All that a tool needs to read the decoder's header as a source file.
 DECODER_FLAGS := -DEDGEKIT_DECODE_IMPLEMENTATION
 
@@ -86,6 +92,25 @@ targets: install
 .PHONY: fuzz
 fuzz: install
 	tests/fuzz/run.sh
+
+# The apps that embed writes, built and run: C++ natively and emulated, the web page in a browser.
+.PHONY: cpp web
+cpp: install
+	tests/cpp/run.sh
+
+web: install
+	tests/web/run.sh
+
+# Benchmarks: over ssh, on emulated 64-bit ARM, and their report in a browser.
+.PHONY: remote arm report
+remote: install
+	tests/remote/run.sh
+
+arm: install
+	tests/arm/run.sh
+
+report: install
+	tests/browser/run.sh
 
 .PHONY: clean
 clean:

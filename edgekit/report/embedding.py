@@ -8,6 +8,13 @@ from rich.text import Text
 
 from edgekit.embed.generate import EmbedReport
 
+_NEXT = {
+    "c": "build and run it: make -C {} check",
+    "cpp": "build and check it: make -C {} check ONNXRUNTIME_ROOT=FOLDER",
+    "python": "run it: python3 {}/classify.py PICTURE",
+    "web": "fetch the runtime and serve it: see {}/README.md",
+}
+
 
 def render_table(report: EmbedReport) -> RenderableType:
     """The files that were written, and what the app needs in memory."""
@@ -23,5 +30,5 @@ def render_table(report: EmbedReport) -> RenderableType:
             f"{len(report.tensors)} tensors: {report.packed_bytes:,} bytes packed, "
             f"{report.restored_bytes:,} restored, {report.largest_tensor_bytes:,} the largest"
         ),
-        Text(f"build and run it: make -C {report.output} check"),
+        Text(_NEXT[report.target].format(report.output)),
     )

@@ -86,6 +86,11 @@ def add_weights(
         for name, array in weights.items()
     ]
     options.add_external_initializers(list(weights), values)
+    # A hostile graph may name a file where it should leave a weight to us (docs/format.md, 2.3);
+    # onnxruntime would look for it from the working directory on.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
     return values
 
 

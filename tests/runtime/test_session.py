@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 import edgekit
 from edgekit.compress.pipeline import compress
 from edgekit.errors import FormatError, InputError, ModelFileError
+from edgekit.packfile import write_packfile
 from edgekit.packfile.onnx_model import decompress
+from edgekit.tensors import CompressedModel
+from tests.onnx_files import make_model
 
 WITHOUT_FILES = """
 import resource, sys
@@ -117,6 +120,24 @@ def test_bfloat16_weights_are_restored(tmp_path: Path) -> None:
     (found,) = edgekit.load(tmp_path / "b.ekp").run(None, {"x": np.ones((1, 16), np.float32)})
 
     np.testing.assert_allclose(found, weights.sum(axis=0, keepdims=True), atol=0.2)
+
+
+@pytest.mark.parametrize("place", ["secret.bin", "../secret.bin"])
+def test_a_graph_that_names_a_file_is_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.ones((4, 4), np.float32).tofile(place)
+    tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[4, 4])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    model = make_model([onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [4]}, {"y": [4]})
+    model.graph.initializer.append(tensor)
+    write_packfile(CompressedModel((), model.SerializeToString(), {}), "hostile.ekp")
+
+    with pytest.raises(ModelFileError, match="onnxruntime can't load"):
+        edgekit.load("hostile.ekp")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
