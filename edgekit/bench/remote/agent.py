@@ -143,7 +143,7 @@ def run(
     """Start the worker and wait for its result; end it where the other side is gone."""
     (folder / "order.json").write_text(json.dumps(order))
     code, tail = _supervise(
-        [sys.executable, "-P", "-m", "edgekit.bench.remote.worker", str(folder)],
+        [sys.executable, "-P", "-m", "edgekit.bench.remote.worker"],
         environment,
         folder,
         lines,

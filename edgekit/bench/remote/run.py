@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from edgekit.bench.reading import report_from_dict
 from edgekit.bench.remote.address import Device, parse_device
 from edgekit.bench.remote.agent import source_digest
+from edgekit.bench.remote.answers import Facts, Hello
+from edgekit.bench.remote.names import names_of
 from edgekit.bench.remote.payload import (
     PACKAGE,
     Item,
@@ -80,6 +81,8 @@ def bench_on_all(
     UsageError for an address that makes no sense and for one that is given twice.
     """
     places = [parse_device(device) for device in devices]
+    if not places:
+        raise UsageError("no device to measure on")
     if len(set(places)) < len(places):
         raise UsageError("a device is given twice; two benchmarks at once would disturb each other")
     models = _models(paths)
@@ -124,54 +127,42 @@ def _measure(
     say: Callable[[str], None],
 ) -> BenchReport:
     say(f"{place}: connecting")
-    hello, facts = session.hello()
-    there = facts["installed"] == source_digest(PACKAGE)
+    hello = session.hello()
+    facts = session.facts()
+    there = facts.installed == source_digest(PACKAGE)
     sources = () if there else _sources(hello, facts, settings)
-    changed, data = data_to_send(settings)
+    sent, data = data_to_send(settings)
     files = [item for model in models for item in model.items] + [*data, *sources]
     sent_bytes = sum(item.size for item in files)
     session.check(facts, sent_bytes)
     say(f"{place}: {_described(hello, facts)}; sending {sent_bytes:,} bytes")
-    session.order(_order(models, files, settings, changed), [item.path for item in files])
+    names = names_of(models, settings, sent)
+    session.order(_order(models, files, sent), [item.path for item in files], names.in_text)
     plain = session.result()
     say(f"{place}: done")
     try:
-        return report_from_dict(plain, f"the report of {place}")
+        return names.in_report(report_from_dict(plain, f"the report of {place}"))
     except InputError as error:
         raise DeviceError(str(error)) from error
 
 
-def _sources(
-    hello: dict[str, Any], facts: dict[str, Any], settings: dict[str, Any]
-) -> tuple[Item, ...]:
+def _sources(hello: Hello, facts: Facts, settings: dict[str, Any]) -> tuple[Item, ...]:
     return sources_to_send(
-        hello["machine"] if facts["cffi"] else None,
+        hello.machine if facts.cffi else None,
         test_images=settings.get("evaluate") == FASHION_MNIST,
     )
 
 
-def _order(
-    models: Sequence[Model],
-    files: Sequence[Item],
-    settings: dict[str, Any],
-    changed: dict[str, Any],
-) -> dict[str, Any]:
-    """What the agent and the worker do. stated: settings as the report shall state them."""
+def _order(models: Sequence[Model], files: Sequence[Item], sent: dict[str, Any]) -> dict[str, Any]:
+    """What the agent and the worker do. build: whether a decoder has yet to be compiled."""
     return {
         "files": [{"name": item.name, "size": item.size} for item in files],
         "models": [model.name for model in models],
-        "paths": [model.path for model in models],
-        "names": [PurePath(model.path).name for model in models],
         "build": not any(item.name.endswith(".so") for item in files),
-        "settings": changed,
-        "stated": {
-            key: os.fspath(settings[key])
-            for key, value in changed.items()
-            if isinstance(value, str) and value != settings[key]
-        },
+        "settings": sent,
     }
 
 
-def _described(hello: dict[str, Any], facts: dict[str, Any]) -> str:
-    version = ".".join(map(str, hello["version"]))
-    return f"{hello['machine']}, Python {version}, onnxruntime {facts['packages']['onnxruntime']}"
+def _described(hello: Hello, facts: Facts) -> str:
+    version = ".".join(map(str, hello.version))
+    return f"{hello.machine}, Python {version}, onnxruntime {facts.packages['onnxruntime']}"

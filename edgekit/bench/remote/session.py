@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 
 from edgekit.bench.remote import agent, trouble
 from edgekit.bench.remote.address import Device
+from edgekit.bench.remote.answers import Facts, Hello, printable, read_facts, read_hello
 from edgekit.errors import DeviceError
 
 CONNECT_TIMEOUT_S = 10
@@ -97,6 +98,7 @@ class Session:
         self._stdin = cast("IO[bytes]", child.stdin)
         self._doing = "connecting"
         self._stopped = False
+        self._names: Callable[[str], str] = str
         self._said: list[str] = []
         self._heard: list[str] = []
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -107,20 +109,33 @@ class Session:
         for reader in self._readers:
             reader.start()
 
-    def hello(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the device is, and what it has. Raises DeviceError where that isn't enough."""
-        hello = self._receive(_HELLO_TIMEOUT_S, "hello", "no-python")
+    def hello(self) -> Hello:
+        """What the device is. Raises DeviceError where onnxruntime can't exist there."""
+        event = self._receive(_HELLO_TIMEOUT_S, "hello", "no-python")
+        if event["event"] == "no-python":
+            raise trouble.no_python(self._device, self._python, event.get("system"))
+        hello = read_hello(event)
         trouble.check_hello(self._device, hello, self._python)
+        return hello
+
+    def facts(self) -> Facts:
+        """What the device has. Raises DeviceError for an answer that makes no sense."""
         self._doing = "starting"
         self._write(_agent_source())
-        return hello, self._receive(_FACTS_TIMEOUT_S, "facts")
+        return read_facts(self._receive(_FACTS_TIMEOUT_S, "facts"))
 
-    def check(self, facts: dict[str, Any], send_bytes: int) -> None:
+    def check(self, facts: Facts, send_bytes: int) -> None:
         """Raises DeviceError where packages or room for so many bytes are missing."""
         trouble.check_facts(self._device, facts, self._python, send_bytes)
 
-    def order(self, order: dict[str, Any], files: Iterable[Path]) -> None:
-        """Send what to do, and the bytes of the files that it names."""
+    def order(
+        self, order: dict[str, Any], files: Iterable[Path], names: Callable[[str], str]
+    ) -> None:
+        """Send what to do, and the bytes of the files that it names.
+
+        names: puts the names of our files into a text of the device.
+        """
+        self._names = names
         self._doing = "sending files"
         self._write(json.dumps(order).encode() + b"\n")
         for entry, path in zip(order["files"], files, strict=True):
@@ -137,9 +152,9 @@ class Session:
         self._write(b"")
         self._doing = "measuring"
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> object:
         """The report, as plain data. Raises the device's own error, or DeviceError."""
-        return dict(self._receive(None, "report")["report"])
+        return self._receive(None, "report").get("report")
 
     def stop(self) -> None:
         """End what another thread waits for; it then gets a DeviceError."""
@@ -181,9 +196,11 @@ class Session:
             if event is None:
                 raise self._lost()
             if event["event"] == "failed":
+                if isinstance(event.get("message"), str):
+                    event["message"] = self._names(event["message"])
                 raise trouble.remote_failure(self._device, event)
             if event["event"] == "progress":
-                self._say(f"{self._device}: {_printable(event['text'])}")
+                self._say(f"{self._device}: {self._names(printable(event.get('text')))}")
             elif event["event"] in wanted:
                 return event
 
@@ -283,12 +300,7 @@ def _agent_source() -> bytes:
 
 def _keep(lines: list[str], line: bytes) -> None:
     """Add a line to the last ones, if something is on it."""
-    text = _printable(line.decode("utf-8", "replace")).strip()
+    text = printable(line.decode("utf-8", "replace")).strip()
     if text:
         lines.append(text)
         del lines[:-_KEPT_LINES]
-
-
-def _printable(text: object) -> str:
-    """Text of a device on one line, without what could steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(text))

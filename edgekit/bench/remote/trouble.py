@@ -7,13 +7,16 @@ from typing import Any
 
 from edgekit import errors
 from edgekit.bench.installed import NEEDED, is_older
+from edgekit.bench.remote import answers
 from edgekit.bench.remote.address import Device
+from edgekit.bench.remote.answers import Facts, Hello
 from edgekit.errors import DeviceError, EdgekitError, MissingDependencyError
 
 LEAST_PYTHON = (3, 11)
 _NO_WAY = 255
 """ssh's own exit code; any other is the remote program's."""
 
+_BITS = 64
 _SPARE_BYTES = 32 << 20
 """Room for what Python and onnxruntime write beside the files: byte code, a report."""
 
@@ -71,62 +74,65 @@ def link_lost(device: Device, doing: str, code: int | None, said: Sequence[str])
     return DeviceError(f"{device} stopped while {doing}, code {code}{last}")
 
 
-def check_hello(device: Device, hello: Mapping[str, Any], python: str) -> None:
+def no_python(device: Device, python: str, system: object) -> DeviceError:
+    """Where the device's shell finds no such program. system: what `uname` says there."""
+    found = f"; it is a {answers.printable(system)}" if system else ""
+    return DeviceError(
+        f"there is no program {python} on {device}{found}: install Python 3.11 or later, or name "
+        "its Python with --device-python"
+    )
+
+
+def check_hello(device: Device, hello: Hello, python: str) -> None:
     """Raises DeviceError where onnxruntime can't exist on the device."""
-    if hello["event"] == "no-python":
-        found = f"; it is a {hello['system']}" if hello.get("system") else ""
-        raise DeviceError(
-            f"there is no program {python} on {device}{found}: install Python 3.11 or later, or "
-            "name its Python with --device-python"
-        )
-    if hello["bits"] != 64:
-        raise DeviceError(f"{device} runs a 32-bit Python ({hello['machine']}): {_NEEDS_64_BITS}")
-    if tuple(hello["version"]) < LEAST_PYTHON:
-        version = ".".join(map(str, hello["version"]))
+    if hello.bits != _BITS:
+        raise DeviceError(f"{device} runs a 32-bit Python ({hello.machine}): {_NEEDS_64_BITS}")
+    if hello.version < LEAST_PYTHON:
+        version = ".".join(map(str, hello.version))
         raise DeviceError(
             f"{python} on {device} is Python {version}: edgekit needs 3.11 or later; name another "
             "one with --device-python"
         )
 
 
-def check_facts(device: Device, facts: Mapping[str, Any], python: str, send_bytes: int) -> None:
+def check_facts(device: Device, facts: Facts, python: str, send_bytes: int) -> None:
     """Raises DeviceError where packages or room are missing on the device."""
-    missing = [name for name, version in facts["packages"].items() if version is None]
+    missing = [name for name, version in facts.packages.items() if version is None]
     if missing:
         raise DeviceError(
             f"{python} on {device} has no {' and no '.join(missing)}: run there python3 -m venv "
             "~/edgekit && ~/edgekit/bin/pip install onnxruntime numpy, then give "
             "--device-python '~/edgekit/bin/python'"
         )
-    if facts["fault"] is not None:
-        raise DeviceError(f"importing onnxruntime on {device} fails: {facts['fault']}")
-    for name, version in facts["packages"].items():
-        if is_older(version, NEEDED[name]):
+    if facts.fault is not None:
+        raise DeviceError(f"importing onnxruntime on {device} fails: {facts.fault}")
+    for name, version in facts.packages.items():
+        if version is not None and is_older(version, NEEDED[name]):
             raise DeviceError(
                 f"{name} on {device} is {version}, but edgekit needs {NEEDED[name]} or later: "
-                f"upgrade it there"
+                "upgrade it there"
             )
-    if facts["free_bytes"] < send_bytes + _SPARE_BYTES:
+    if facts.free_bytes < send_bytes + _SPARE_BYTES:
         raise DeviceError(
-            f"{device} has {facts['free_bytes']:,} bytes free in {facts['temporary']}, but "
+            f"{device} has {facts.free_bytes:,} bytes free in {facts.temporary}, but "
             f"{send_bytes + _SPARE_BYTES:,} are needed: make room"
         )
 
 
 def remote_failure(device: Device, failure: Mapping[str, Any]) -> EdgekitError:
     """From a `failed` event."""
-    stage = failure.get("stage")
+    stage, message = failure.get("stage"), answers.printable(failure.get("message", "no reason"))
     if stage == "receive":
-        return DeviceError(f"{device} can't store the files: {failure['message']}")
+        return DeviceError(f"{device} can't store the files: {message}")
     if stage == "bench":
-        kind = getattr(errors, str(failure["kind"]), DeviceError)
+        kind = getattr(errors, str(failure.get("kind")), DeviceError)
         ours = isinstance(kind, type) and issubclass(kind, EdgekitError)
         fits = ours and not issubclass(kind, MissingDependencyError)
-        return (kind if fits else DeviceError)(f"on {device}: {failure['message']}")
-    tail, code = failure.get("tail") or [], failure.get("code")
-    how = (
-        f"ended with code {code}" if code is None or code >= 0 else f"was killed by signal {-code}"
-    )
+        return (kind if fits else DeviceError)(f"on {device}: {message}")
+    tail, code = failure.get("tail"), failure.get("code")
+    how = f"ended with code {code}"
+    if isinstance(code, int) and code < 0:
+        how = f"was killed by signal {-code}"
     memory = ", perhaps for lack of memory" if code == -9 else ""
-    last = f": {tail[-1]}" if tail else ""
+    last = f": {answers.printable(tail[-1])}" if isinstance(tail, list) and tail else ""
     return DeviceError(f"the benchmark on {device} {how}{memory}{last}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,21 @@ def measure(paths: Path | Sequence[Path], **options: Any) -> BenchReport:
     return bench_on(ADDRESS, paths, **settings)
 
 
+@contextlib.contextmanager
+def interrupted(script: str, word: str, times: int) -> Iterator[str]:
+    """Stderr of a Python script that gets a Ctrl-C after so many lines with a word."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        seen = 0
+        while seen < times and (line := child.stdout.readline()):
+            seen += word in line
+        child.send_signal(signal.SIGINT)
+        _, trace = child.communicate(timeout=30)
+    yield trace
+
+
 def test_a_device_measures_and_keeps_nothing(
     device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +77,8 @@ def test_a_device_measures_and_keeps_nothing(
     assert [case.warm.count for case in report.cases] == [3, 3, 3, 3]
     assert NUMPY_DECODES in report.warnings
     assert said[0] == "pi@board:2222: connecting"
-    assert any(f"measuring {odd.name}, tiny.ekp" in line for line in said)
+    assert str(odd) not in (device.log.read_text())
+    assert any(f"measuring {odd}, {packed}" in line for line in said)
     assert device.leftovers == []
     assert not list(device.home.rglob("*"))
 
@@ -276,20 +293,9 @@ from edgekit.bench.remote.run import bench_on
 bench_on({ADDRESS!r}, {str(tiny_onnx_path)!r}, python=sys.executable, runs=10**9, cold=False,
          say=lambda line: print(line, flush=True))
 """
-    program_here = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert program_here.stdout is not None
-    for line in program_here.stdout:
-        if "measuring" in line:
-            break
-    before = device.leftovers
+    with interrupted(script, "measuring", 1) as trace:
+        assert trace.strip().endswith("KeyboardInterrupt")
 
-    program_here.send_signal(signal.SIGINT)
-    _, trace = program_here.communicate(timeout=30)
-
-    assert len(before) == 1
-    assert trace.strip().endswith("KeyboardInterrupt")
     assert device.leftovers == []
 
 
@@ -318,6 +324,21 @@ def test_one_device_that_fails_doesnt_stop_the_others(
     assert good.error is None
     assert bad.report is None
     assert str(bad.error) == ("pi@broken refuses the connection: is its ssh server running?")
+    assert device.leftovers == []
+
+
+def test_ctrl_c_ends_the_benchmarks_on_all_devices(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    script = f"""
+import sys
+from edgekit.bench.remote.run import bench_on_all
+bench_on_all(["one", "two"], {str(tiny_onnx_path)!r}, python=sys.executable, runs=10**9,
+             cold=False, say=lambda line: print(line, flush=True))
+"""
+    with interrupted(script, "measuring", 2) as trace:
+        assert trace.strip().endswith("KeyboardInterrupt")
+
     assert device.leftovers == []
 
 

@@ -1,28 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgekit.bench.remote.address import Device
+from edgekit.bench.remote.answers import Facts, Hello
 from edgekit.bench.remote.trouble import (
     cannot_connect,
     check_facts,
     check_hello,
     link_lost,
+    no_python,
     remote_failure,
 )
 from edgekit.errors import ChecksumError, DeviceError, ModelFileError, UsageError
 
 BOARD = Device("board", "pi")
 
-HELLO = {"event": "hello", "version": [3, 11, 2], "machine": "aarch64", "bits": 64}
-FACTS = {
-    "packages": {"numpy": "2.1.0", "onnxruntime": "1.22.0"},
-    "fault": None,
-    "temporary": "/tmp",  # noqa: S108 - a name, never opened
-    "free_bytes": 1 << 30,
-}
+HELLO = Hello((3, 11, 2), "aarch64", 64)
+FACTS = Facts({"numpy": "2.1.0", "onnxruntime": "1.22.0"}, None, "/t", 1 << 30, True, None)
 
 
 @pytest.mark.parametrize(
@@ -78,18 +76,21 @@ def test_a_board_in_order_passes() -> None:
 @pytest.mark.parametrize(
     ("hello", "sentence"),
     [
-        (
-            {"event": "no-python", "system": "Linux armv7l"},
-            "no program python3 on pi@board; it is a Linux armv7l: install Python 3.11",
-        ),
-        ({**HELLO, "bits": 32, "machine": "armv7l"}, r"32-bit Python \(armv7l\): onnxruntime has"),
-        ({**HELLO, "version": [3, 9, 2]}, "is Python 3.9.2: edgekit needs 3.11"),
-        ({**HELLO, "version": [2, 7, 18]}, "is Python 2.7.18"),
+        (Hello((3, 11, 2), "armv7l", 32), r"32-bit Python \(armv7l\): onnxruntime has no wheel"),
+        (Hello((3, 9, 2), "aarch64", 64), r"is Python 3\.9\.2: edgekit needs 3\.11"),
+        (Hello((2, 7, 18), "aarch64", 64), r"is Python 2\.7\.18"),
     ],
-)  # fmt: skip
-def test_a_python_that_cant_run_it_is_refused(hello: dict[str, Any], sentence: str) -> None:
+)
+def test_a_python_that_cant_run_it_is_refused(hello: Hello, sentence: str) -> None:
     with pytest.raises(DeviceError, match=sentence):
         check_hello(BOARD, hello, "python3")
+
+
+def test_a_board_without_python_is_named_with_its_system() -> None:
+    assert "; it is a Linux armv7l: install Python 3.11" in str(
+        no_python(BOARD, "python3", "Linux armv7l")
+    )
+    assert "no program python3 on pi@board: install" in str(no_python(BOARD, "python3", None))
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,12 @@ def test_a_python_that_cant_run_it_is_refused(hello: dict[str, Any], sentence: s
         ),
         ({"packages": {"numpy": "1.24.2", "onnxruntime": "1.22.0"}}, "numpy on pi@board is 1.24.2"),
         ({"fault": "crashes with signal 4"}, "importing onnxruntime on pi@board fails: crashes"),
-        ({"free_bytes": 1 << 20}, "1,048,576 bytes free in /tmp"),
+        ({"free_bytes": 1 << 20}, "1,048,576 bytes free in /t,"),
     ],
 )
 def test_missing_packages_and_room_are_named(changed: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DeviceError, match=sentence):
-        check_facts(BOARD, FACTS | changed, "python3", 1 << 20)
+        check_facts(BOARD, replace(FACTS, **changed), "python3", 1 << 20)
 
 
 def test_an_error_of_the_benchmark_keeps_its_kind() -> None:
@@ -131,10 +132,12 @@ def test_an_error_of_the_benchmark_keeps_its_kind() -> None:
 def test_a_crash_is_told_with_its_signal_and_last_words() -> None:
     killed = remote_failure(BOARD, {"stage": "run", "code": -9, "tail": []})
     ended = remote_failure(BOARD, {"stage": "run", "code": 1, "tail": ["a", "KeyError: 'x'"]})
+    empty = remote_failure(BOARD, {})
     full = remote_failure(BOARD, {"stage": "receive", "message": "No space left on device"})
 
     assert str(killed) == (
         "the benchmark on pi@board was killed by signal 9, perhaps for lack of memory"
     )
     assert str(ended) == "the benchmark on pi@board ended with code 1: KeyError: 'x'"
+    assert str(empty) == "the benchmark on pi@board ended with code None"
     assert str(full) == "pi@board can't store the files: No space left on device"
