@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -197,6 +199,22 @@ def test_a_missing_decoder_says_why_and_how_to_get_it(monkeypatch: pytest.Monkey
 
     assert (check.verdict, check.found) == (Verdict.NOTE, "numpy: no module")
     assert "C compiler" in check.advice
+
+
+def test_the_doctor_needs_none_of_the_packages_that_it_looks_for() -> None:
+    script = """
+import sys
+for name in ("numpy", "onnx", "onnxruntime", "rich", "typer"):
+    sys.modules[name] = None
+from edgekit.bench.doctor import doctor
+print([check.found for check in doctor().checks if check.name == "decoder"])
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "['not available']\n"
 
 
 def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

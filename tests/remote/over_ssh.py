@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.bench.remote import session
+from edgekit.bench.remote import run, session
+from edgekit.bench.remote.payload import sources_to_send
 from edgekit.bench.remote.run import bench_on, bench_on_all
 from edgekit.bench.remote.worker import NUMPY_DECODES
 from edgekit.bench.results import BenchReport
@@ -82,6 +83,22 @@ def test_a_device_measures_files_of_any_name(
     # Without cffi there is no compiled decoder, and the report says so.
     has_cffi = subprocess.run([PYTHON, "-c", "import cffi"], check=False, capture_output=True)
     assert (NUMPY_DECODES in report.warnings) == (has_cffi.returncode != 0)
+
+
+def test_a_device_with_a_compiler_compiles_the_decoder(
+    server: Server, tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As from another kind of machine: sources go over, and no compiled module.
+    monkeypatch.setattr(run, "source_digest", lambda _: "other")
+    monkeypatch.setattr(run, "sources_to_send", lambda _, **__: sources_to_send(None))
+    packed = tmp_path / "tiny.ekp"
+    compress(tiny_onnx_path, packed, bits=6, method="uniform")
+    said: list[str] = []
+
+    report = measure(server, packed, python=sys.executable, say=said.append)
+
+    assert any("compiling the decoder" in line for line in said)
+    assert NUMPY_DECODES not in report.warnings
 
 
 def test_the_state_is_that_of_the_device(server: Server, tiny_onnx_path: Path) -> None:
