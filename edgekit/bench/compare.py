@@ -26,6 +26,7 @@ by as much from one process to the next."""
 
 _FEWEST_RUNS = 10
 _FEWEST_BLOCKS = 5
+_STEP = 4
 _SEED = 0
 
 _CHOICE = re.compile(r"(?P<name>.+?)(?::(?P<threads>\d+))?(?:#(?P<place>\d+))?")
@@ -221,21 +222,28 @@ def compare_cases(
 def _widest(
     new: Sequence[float], old: Sequence[float], *, turn: int, paired: bool, level: float
 ) -> Ratio | None:
-    """The widest interval over blocks of one turn, two, four and so on.
+    """The widest interval over blocks from one turn to a fifth of the runs.
 
     How long times stay alike isn't known beforehand: a neighbour may disturb one turn or twenty.
-    Too long a block only makes the interval wider. At least five blocks are left.
+    Too long a block only makes the interval wider. Five blocks are the fewest that tell anything
+    of their own spread.
     """
     shortest = min(len(new), len(old))
     if shortest < _FEWEST_RUNS:
         return None
     longest = shortest // _FEWEST_BLOCKS
-    block = min(turn, longest)
-    found = []
-    while block <= longest:
-        rng = np.random.default_rng(_SEED)
-        found.append(median_ratio(new, old, rng, level=level, block=block, paired=paired))
-        block *= 2
+    shortest_block = min(turn, longest)
+    blocks = {shortest_block}
+    block = longest
+    while block > shortest_block:
+        blocks.add(block)
+        block //= _STEP
+    found = [
+        median_ratio(
+            new, old, np.random.default_rng(_SEED), level=level, block=block, paired=paired
+        )
+        for block in sorted(blocks)
+    ]
     return max(found, key=lambda ratio: ratio.high / ratio.low)
 
 

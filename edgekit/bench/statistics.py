@@ -17,8 +17,8 @@ QUANTILE_METHOD = "linear between order statistics (type 7 of Hyndman and Fan, 1
 RESAMPLES = 2000
 """Bootstrap samples of an interval: its ends then vary by well under the interval's width."""
 
-_ROWS = 200
-"""Bootstrap samples drawn at a time, to bound the memory."""
+_MOST_CELLS = 1 << 20
+"""Numbers that are drawn at a time, to bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,18 @@ def median_ratio(
     shortest = min(numerator.size, denominator.size)
     if not 1 <= block <= max(1, shortest // 2):
         raise ValueError(f"a block of {block} is too long for {shortest} values")
+    rows = max(1, _MOST_CELLS // max(numerator.size, denominator.size))
     drawn = np.concatenate(
         [
-            _drawn_logs(numerator, denominator, rng, count, block=block, paired=paired)
-            for start in range(0, resamples, _ROWS)
-            if (count := min(_ROWS, resamples - start))
+            _drawn_logs(
+                numerator,
+                denominator,
+                rng,
+                min(rows, resamples - start),
+                block=block,
+                paired=paired,
+            )
+            for start in range(0, resamples, rows)
         ]
     )
     value = float(np.median(numerator) / np.median(denominator))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.common import SeedOption, log, stdout
-from edgekit.errors import UsageError
+from edgekit.errors import OutputError, UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -95,8 +95,11 @@ def bench(
     from edgekit.report.latency import render_table
 
     outputs = output or []
-    # A suffix that can't be written, or a package that it needs, is found before the measurement.
+    # What can't be written, and a package that is missing, is found before the measurement.
     renderers = [latency_files.renderer(path.suffix) for path in outputs]
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise OutputError(f"can't write {path}: there is no folder {path.parent}; create it")
     printer = None if form is BenchFormat.TABLE else latency_files.renderer(f".{form.value}")
     report = measure.bench(
         paths,

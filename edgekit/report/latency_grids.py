@@ -72,8 +72,8 @@ def starts(report: BenchReport) -> Grid:
                 megabytes(case.model_bytes),
             )
         )
-    headings = ("model", "bytes", "decode", "session", "load", "first run", "memory")
-    note = "median of fresh processes, files in the system's cache"
+    headings = ("model", "bytes", "decode", "session", "load", "first", "memory")
+    note = "medians of fresh processes, files in the system's cache; first: the first answer"
     return Grid("cold start, ms", headings, tuple(rows), note)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Cli
+from tests.support import Cli, Outcome
 
 
 @pytest.fixture
@@ -44,10 +44,17 @@ def test_bench_prints_every_form(cli: Cli, tiny_onnx_path: Path, form: str, begi
 def test_a_file_that_can_not_be_written_is_known_before_the_measurement(
     cli: Cli, tiny_onnx_path: Path, tmp_path: Path
 ) -> None:
-    outcome = cli("bench", tiny_onnx_path, "--runs", "100000", "-o", tmp_path / "r.pdf")
+    def measured(*words: str | Path) -> Outcome:
+        return cli("bench", tiny_onnx_path, "--sustain", "10h", *words)
 
-    assert outcome.exit_code == 2
-    assert "not '.pdf'" in outcome.stderr
+    wrong_suffix = measured("-o", tmp_path / "r.pdf")
+    no_folder = measured("-o", tmp_path / "r.json", "-o", tmp_path / "none" / "r.json")
+
+    assert wrong_suffix.exit_code == 2
+    assert "not '.pdf'" in wrong_suffix.stderr
+    assert no_folder.exit_code == 1
+    assert "there is no folder" in no_folder.stderr
+    assert sorted(tmp_path.iterdir()) == [tiny_onnx_path]
 
 
 def test_a_report_of_another_version_is_one_line_and_code_4(
