@@ -77,14 +77,15 @@ def _int8(cpu: Cpu) -> Check:
             "as long as float",
         )
     if "i8mm" in flags or "asimddp" in flags:
-        return Check("int8", Verdict.OK, f"fast: {'i8mm' if 'i8mm' in flags else 'dotprod'}")
+        feature = "i8mm" if "i8mm" in flags else "dotprod"
+        return Check("int8", Verdict.OK, f"expected to be fast: {feature}")
     if "asimd" in flags:
         return Check(
             "int8",
             Verdict.NOTE,
-            "little gain over float: no dotprod",
-            "as on a Raspberry Pi 3 or 4; a packed float model is as small on disk: "
-            "measure both with edgekit bench",
+            "little gain over float expected: no dotprod",
+            "as on a Raspberry Pi 3 or 4; a packed model in float form is as small on disk: measure "
+            "both with edgekit bench",
         )
     return Check(
         "int8",

@@ -6,6 +6,7 @@ Needs the standard library alone, so that it runs where onnxruntime can't be ins
 from __future__ import annotations
 
 import platform
+import shutil
 import struct
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ def doctor(root: str | Path = ROOT) -> DoctorReport:
         *package_checks(needed_packages()),
         _decoder(),
         *_extras(),
+        _ssh(),
         *speed_checks(host),
         *power_checks(host, state),
     )
@@ -146,3 +148,10 @@ def _extras() -> Iterator[Check]:
             yield Check(f"extra {extra}", Verdict.NOTE, found, advice)
         else:
             yield Check(f"extra {extra}", Verdict.OK, "installed")
+
+
+def _ssh() -> Check:
+    if shutil.which("ssh") is not None:
+        return Check("ssh", Verdict.OK, "installed")
+    advice = "edgekit bench --device needs the OpenSSH client (Debian: openssh-client)"
+    return Check("ssh", Verdict.NOTE, "not installed", advice)

@@ -20,6 +20,7 @@ from edgekit.bench.installed import NEEDED, Package, import_fault, is_older
 from edgekit.bench.state import read_state
 from edgekit.codec import native
 from tests.bench import trees
+from tests.bench.remote.devices import program
 from tests.bench.reports import BOARD, NOBODY, QUIET, UNKNOWN
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,8 @@ def by_name(checks: Iterable[Check]) -> dict[str, Check]:
     [
         (trees.pi3, "no dotprod", Verdict.NOTE),
         (trees.pi4, "no dotprod", Verdict.NOTE),
-        (trees.pi5, "fast: dotprod", Verdict.OK),
-        (trees.jetson, "fast: dotprod", Verdict.OK),
+        (trees.pi5, "to be fast: dotprod", Verdict.OK),
+        (trees.jetson, "to be fast: dotprod", Verdict.OK),
         (trees.virtual_machine, "fast: VNNI", Verdict.OK),
     ],
 )
@@ -225,6 +226,17 @@ def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert check.found == "without nothing-of-the-kind"
     assert check.advice == "pip install 'edgekit[images]'"
+
+
+def test_ssh_is_looked_for_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "needed_packages", tuple)
+
+    without = by_name(doctor(tmp_path).checks)["ssh"]
+    program(tmp_path / "bin" / "ssh", "#!/bin/sh\n")
+    with_it = by_name(doctor(tmp_path).checks)["ssh"]
+
+    assert (without.verdict, with_it.verdict) == (Verdict.NOTE, Verdict.OK)
+    assert "openssh-client" in without.advice
 
 
 def test_a_board_in_trouble_is_warned_of(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Benchmarks on devices for the command line: flags, and how failures are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit.cli.common import log
+from edgekit.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from edgekit.bench.remote.run import DeviceOutcome
+
+DeviceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device", help="Measure on this machine over ssh, such as ssh://pi@board; repeatable."
+    ),
+]
+DevicePythonOption = Annotated[
+    str | None,
+    typer.Option(help="The devices' Python with numpy and onnxruntime; python3 by default."),
+]
+SshConfigOption = Annotated[
+    Path | None, typer.Option(help="A configuration file for ssh in place of your own.")
+]
+
+
+def measure_on(
+    devices: Sequence[str],
+    paths: Sequence[Path],
+    python: str | None,
+    ssh_config: Path | None,
+    settings: dict[str, Any],
+) -> tuple[DeviceOutcome, ...]:
+    """Measure on all devices at the same time. Progress goes to stderr."""
+    from edgekit.bench.remote.run import bench_on_all
+
+    return bench_on_all(
+        devices, paths, python=python or "python3", ssh_config=ssh_config, say=log, **settings
+    )
+
+
+def check_flags(
+    devices: Sequence[str], python: str | None, ssh_config: Path | None, suffixes: Sequence[str]
+) -> None:
+    """Raises UsageError for flags that need devices, and for several devices in one JSON file."""
+    if not devices and (python is not None or ssh_config is not None):
+        raise UsageError("--device-python and --ssh-config go with --device; add it")
+    if len(devices) > 1 and ".json" in suffixes:
+        raise UsageError(
+            "JSON holds the report of one device; several go into a table, .html, .md or .csv"
+        )
+
+
+def tell_failures(outcomes: Sequence[DeviceOutcome]) -> None:
+    """Raise the error of an only device; of several, log each and raise DeviceError."""
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not failed:
+        return
+    if len(outcomes) == 1:
+        raise failed[0]
+    for error in failed:
+        log(f"edgekit: error: {error}")
+    raise DeviceError(f"{len(failed)} of {len(outcomes)} devices failed")
