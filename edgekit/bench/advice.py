@@ -84,8 +84,8 @@ def _int8(cpu: Cpu) -> Check:
             "int8",
             Verdict.NOTE,
             "little gain over float expected: no dotprod",
-            "as on a Raspberry Pi 3 or 4; a packed model in float form is as small on disk: measure "
-            "both with edgekit bench",
+            "as on a Raspberry Pi 3 or 4; a packed float model is as small on disk: measure both "
+            "with edgekit bench",
         )
     return Check(
         "int8",
