@@ -149,7 +149,10 @@ def _figures(named: Sequence[Named]) -> list[Figure]:
     started = [each for each in named if each.case.cold]
     rated = [each for each in named if each.case.accuracy is not None]
     found = [
-        _figure("Warm runs: how often which time was measured", charts.distributions(named)),
+        _figure(
+            "Warm runs: how often which time was measured; dashed: the median",
+            charts.distributions(named),
+        ),
     ]
     if started:
         found.append(
