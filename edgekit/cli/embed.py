@@ -20,11 +20,34 @@ class Target(StrEnum):
     WEB = "web"
 
 
+class Output(StrEnum):
+    """What a C app decodes tensors to."""
+
+    RESTORED = "restored"
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    RAW = "raw"
+
+
 def embed(
     packed: Annotated[Path, typer.Argument(help="A packed file.")],
     output: FolderOption,
     target: Annotated[Target, typer.Option("--to", help="The kind of app.")] = Target.C,
     prefix: Annotated[str, typer.Option(help="Begins the names of files and C symbols.")] = "model",
+    tensors: Annotated[
+        str, typer.Option(help="C: names of the tensors to decode, such as '*.weight'.")
+    ] = "*",
+    output_type: Annotated[
+        Output,
+        typer.Option(
+            help="C: what they are decoded to: the model's types, float32, int8 codes, or raw as "
+            "stored."
+        ),
+    ] = Output.RESTORED,
+    static_buffer: Annotated[
+        int | None,
+        typer.Option(min=1, help="C: bytes of the buffer; by default the largest tensor's."),
+    ] = None,
     preprocess: PreprocessOption = None,
     labels: Annotated[
         str | None,
@@ -33,7 +56,7 @@ def embed(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Write a buildable app folder around a packed file."""
-    from edgekit.embed import generate
+    from edgekit.embed import OutputType, generate
     from edgekit.report.embedding import render_table
 
     report = generate.embed(
@@ -41,6 +64,9 @@ def embed(
         output,
         target=target.value,
         prefix=prefix,
+        tensors=tensors,
+        output_type=OutputType(output_type.value),
+        static_buffer=static_buffer,
         preprocess=preprocess,
         labels=labels,
     )

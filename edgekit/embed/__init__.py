@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.embed.app import EmbeddedTensor
+from edgekit.embed.app import EmbeddedTensor, OutputType
 from edgekit.embed.generate import EmbedReport, embed
 
-__all__ = ["EmbedReport", "EmbeddedTensor", "embed"]
+__all__ = ["EmbedReport", "EmbeddedTensor", "OutputType", "embed"]

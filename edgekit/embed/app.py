@@ -6,26 +6,52 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 
 from edgekit.data import CLASSES, FASHION_MNIST
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UsageError
 from edgekit.packfile import PackedModel
-from edgekit.packfile.layout import TYPE_BYTES
+from edgekit.packfile.layout import FLOAT_TYPES, TYPE_BYTES, Type
+from edgekit.packfile.records import TensorRecord
 from edgekit.preprocess import Preprocess
+
+_DECODER_FLOATS = frozenset({Type.FLOAT32, Type.FLOAT16})
+"""Stored types that ekd_decode_f32 takes."""
+
+
+class OutputType(StrEnum):
+    """What an app decodes tensors to.
+
+    RESTORED: the element types that the model has. FLOAT32: all of them that are floats.
+    INT8: the codes of a uniform grid, for kernels of one's own. RAW: elements as they are stored.
+    """
+
+    RESTORED = "restored"
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedTensor:
-    """A tensor of the app: its id in the packed file, its C constant, and what it restores to."""
+    """A tensor of the app.
+
+    id: its place in the packed file. constant: its name in C. dtype: element type in the model.
+    scales: how many scales its codes have, one or one a channel; 0 without. decoded_dtype,
+    decoded_bytes: what the app decodes it to.
+    """
 
     id: int
     name: str
     constant: str
     shape: tuple[int, ...]
     dtype: str
-    restored_bytes: int
+    scales: int
+    decoded_dtype: str
+    decoded_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +59,16 @@ class App:
     """A packed model that is sound, on its way into an app.
 
     packed: the file. tensors: those that the app decodes. prefix: begins the names of files and
-    symbols; a C name in lower case. preprocess: how a picture becomes an input; None where the
+    symbols; a C name in lower case. output_type: what tensors are decoded to. buffer_bytes: of the
+    buffer that holds each in its turn. preprocess: how a picture becomes an input; None where the
     model takes no pictures. labels: names of the classes; empty where they aren't known.
     """
 
     packed: PackedModel
     tensors: tuple[EmbeddedTensor, ...]
     prefix: str
+    output_type: OutputType
+    buffer_bytes: int
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] = ()
 
@@ -55,24 +84,51 @@ class App:
 
     @property
     def largest_tensor_bytes(self) -> int:
-        """Of the buffer that holds each tensor in its turn."""
-        return max((tensor.restored_bytes for tensor in self.tensors), default=0)
+        """Of the largest tensor as it is decoded."""
+        return max((tensor.decoded_bytes for tensor in self.tensors), default=0)
 
     @property
-    def restored_bytes(self) -> int:
+    def decoded_bytes(self) -> int:
         """Of all tensors together."""
-        return sum(tensor.restored_bytes for tensor in self.tensors)
+        return sum(tensor.decoded_bytes for tensor in self.tensors)
 
 
 def make_app(
     packed: PackedModel,
     prefix: str,
     *,
+    pattern: str = "*",
+    output_type: OutputType = OutputType.RESTORED,
+    static_buffer: int | None = None,
     preprocess: Preprocess | None = None,
     labels: tuple[str, ...] = (),
 ) -> App:
-    """An app of every tensor of a packed file."""
-    return App(packed, tuple(_tensors(packed, prefix.upper())), prefix, preprocess, labels)
+    """An app of the tensors whose names match a pattern (as in a shell: *, ? and [abc]).
+
+    static_buffer: bytes of the buffer; by default the largest tensor's. Raises UsageError where no
+    tensor matches, one can't be decoded to `output_type`, or the buffer is too small.
+    """
+    tensors = tuple(
+        tensor
+        for tensor in _tensors(packed, prefix.upper(), output_type)
+        if fnmatchcase(tensor.name, pattern)
+    )
+    if packed.records and not tensors:
+        raise UsageError(f"no tensor matches {pattern!r}; edgekit inspect lists their names")
+    unfit = [tensor.name for tensor in tensors if not tensor.decoded_dtype]
+    if unfit:
+        raise UsageError(
+            f"{len(unfit)} of {len(tensors)} tensors can't be decoded to {output_type.value}, such "
+            f"as {unfit[0]}; choose others with --tensors, or --output-type restored or raw"
+        )
+    largest = max((tensor.decoded_bytes for tensor in tensors), default=0)
+    if static_buffer is not None and static_buffer < largest:
+        raise UsageError(
+            f"a buffer of {static_buffer:,} bytes is too small: the largest tensor needs "
+            f"{largest:,}"
+        )
+    size = largest if static_buffer is None else static_buffer
+    return App(packed, tensors, prefix, output_type, size, preprocess, labels)
 
 
 def read_labels(spec: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -92,7 +148,7 @@ def read_labels(spec: str | os.PathLike[str]) -> tuple[str, ...]:
     return labels
 
 
-def _tensors(model: PackedModel, prefix: str) -> Iterator[EmbeddedTensor]:
+def _tensors(model: PackedModel, prefix: str, output_type: OutputType) -> Iterator[EmbeddedTensor]:
     taken: set[str] = set()
     for index, (record, name) in enumerate(zip(model.records, model.names, strict=True)):
         plain = f"{prefix}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_').upper() or 'TENSOR'}"
@@ -100,14 +156,33 @@ def _tensors(model: PackedModel, prefix: str) -> Iterator[EmbeddedTensor]:
         while constant in taken:
             constant = f"{plain}_{index}" if constant == plain else f"{constant}_"
         taken.add(constant)
+        dtype, width = _decoded(record, output_type)
+        scales = record.scale_array()
         yield EmbeddedTensor(
             index,
             name,
             constant,
             record.shape,
             record.restored.name.lower(),
-            record.elements * TYPE_BYTES[record.restored],
+            0 if scales is None else scales.size,
+            dtype,
+            record.elements * width,
         )
+
+
+def _decoded(record: TensorRecord, output_type: OutputType) -> tuple[str, int]:
+    """Element type and bytes that a tensor is decoded to; "" and 0 where it can't be."""
+    is_coded = record.stored is Type.CODE
+    has_grid = is_coded and record.codebook is None and record.restored is not Type.UINT8
+    if output_type is OutputType.RESTORED:
+        return record.restored.name.lower(), TYPE_BYTES[record.restored]
+    if output_type is OutputType.RAW:
+        stored = ("int8" if has_grid else "uint8") if is_coded else record.stored.name.lower()
+        return stored, TYPE_BYTES[record.stored]
+    if output_type is OutputType.INT8:
+        return ("int8", 1) if has_grid else ("", 0)
+    is_float = record.restored in FLOAT_TYPES if is_coded else record.stored in _DECODER_FLOATS
+    return ("float32", 4) if is_float else ("", 0)
 
 
 def filled(template: str, words: Mapping[str, str]) -> bytes:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from edgekit.embed.app import App, EmbeddedTensor, filled, resource
+from edgekit.embed.app import App, EmbeddedTensor, OutputType, filled, resource
+from edgekit.packfile.layout import Coder
 
 _ARRAY_BYTES = 1 << 20
 """Larger models aren't written as a C array: compilers take minutes and gigabytes for one."""
+
+_DECODE = {
+    OutputType.RESTORED: "ekd_decode_restored(&file, &tensor, work, sizeof work, buffer, "
+    "sizeof buffer)",
+    OutputType.FLOAT32: "ekd_decode_f32(&file, &tensor, work, sizeof work, (float *)buffer, "
+    "@PREFIX@_BUFFER_BYTES / sizeof(float))",
+    OutputType.INT8: "ekd_decode_stored(&file, &tensor, work, sizeof work, (uint8_t *)buffer, "
+    "sizeof buffer)",
+}
+_DECODE[OutputType.RAW] = _DECODE[OutputType.INT8]
 
 
 def files(app: App) -> dict[str, bytes]:
     """The folder's files by name."""
     prefix = app.prefix
+    needs_floats = app.output_type in {OutputType.RESTORED, OutputType.FLOAT32}
+    has_rans = any(record.coder is Coder.RANS for record in app.packed.records)
+    left_out = [
+        *([] if needs_floats else ["-DEKD_NO_FLOAT"]),
+        *([] if has_rans else ["-DEKD_NO_RANS"]),
+    ]
     words = {
         "prefix": prefix,
         "PREFIX": prefix.upper(),
@@ -19,12 +36,20 @@ def files(app: App) -> dict[str, bytes]:
         "packed_bytes": str(len(app.data)),
         "tensor_count": str(len(app.tensors)),
         # A buffer of no bytes isn't C.
-        "largest_bytes": str(app.largest_tensor_bytes or 1),
-        "restored_bytes": str(app.restored_bytes),
+        "buffer_bytes": str(app.buffer_bytes or 1),
+        "largest_bytes": str(app.largest_tensor_bytes),
+        "decoded_bytes": str(app.decoded_bytes),
+        "output_type": app.output_type.value,
+        "version": ".".join(map(str, app.packed.version)),
         "digest": app.packed.digest,
+        "rank": str(max((len(tensor.shape) for tensor in app.tensors), default=0) or 1),
         "ids": "\n".join(map(_id_line, app.tensors)) or f"    {prefix.upper()}_NONE",
-        "names": "\n".join(f"    {_literal(tensor.name)}," for tensor in app.tensors) or '    "",',
+        "table": "\n".join(map(_row, app.tensors)) or '    {0, 0, 0, 0, 0, {0}, ""},',
         "array": _array(app.data, prefix),
+        "decode": _DECODE[app.output_type].replace("@PREFIX@", prefix.upper()),
+        "is_stored": "0" if needs_floats else "1",
+        "flags": " ".join(left_out),
+        "definitions": " ".join(flag.removeprefix("-D") for flag in left_out),
     }
     return {
         "edgekit_decode.h": resource("edgekit_decode.h"),
@@ -33,12 +58,26 @@ def files(app: App) -> dict[str, bytes]:
         f"{prefix}.c": filled("c/data.c.in", words),
         "main.c": filled("c/main.c.in", words),
         "Makefile": filled("c/Makefile.in", words),
+        "CMakeLists.txt": filled("c/CMakeLists.txt.in", words),
+        "README.md": filled("c/README.md.in", words),
     }
 
 
 def _id_line(tensor: EmbeddedTensor) -> str:
     shape = "x".join(map(str, tensor.shape)) or "scalar"
-    return f"    {tensor.constant} = {tensor.id}, /* {tensor.dtype} {shape} */"
+    scales = f", {tensor.scales} scale{'s' * (tensor.scales > 1)}" if tensor.scales else ""
+    return f"    {tensor.constant} = {tensor.id}, /* {tensor.decoded_dtype} {shape}{scales} */"
+
+
+def _row(tensor: EmbeddedTensor) -> str:
+    elements = 1
+    for size in tensor.shape:
+        elements *= size
+    sizes = ", ".join(f"{size}u" for size in tensor.shape) or "0"
+    return (
+        f"    {{{tensor.constant}, {elements}u, {tensor.decoded_bytes}u, {tensor.scales}u, "
+        f"{len(tensor.shape)}, {{{sizes}}},\n     {_literal(tensor.name)}}},"
+    )
 
 
 def _array(data: bytes, prefix: str) -> str:

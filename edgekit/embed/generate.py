@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.embed import c, cpp, python, web
-from edgekit.embed.app import EmbeddedTensor, make_app, read_labels
+from edgekit.embed.app import EmbeddedTensor, OutputType, make_app, read_labels
 from edgekit.errors import OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import open_packfile
@@ -19,6 +19,7 @@ from edgekit.preprocess import default_preprocess
 TARGETS = {"c": c.files, "cpp": cpp.files, "python": python.files, "web": web.files}
 """Kinds of app, each with the function that makes its files."""
 
+ALL = "*"
 _PREFIX = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -26,15 +27,15 @@ _PREFIX = re.compile(r"[a-z][a-z0-9_]*")
 class EmbedReport:
     """An app folder.
 
-    files: names of what was written and their bytes. largest_tensor_bytes: of the buffer that
-    holds each tensor in its turn. restored_bytes: of all tensors together.
+    files: names of what was written and their bytes. buffer_bytes: of the buffer that holds each
+    tensor in its turn. decoded_bytes: of all tensors together.
     """
 
     output: str
     target: str
     packed_bytes: int
-    largest_tensor_bytes: int
-    restored_bytes: int
+    buffer_bytes: int
+    decoded_bytes: int
     tensors: tuple[EmbeddedTensor, ...]
     files: tuple[tuple[str, int], ...]
 
@@ -49,6 +50,9 @@ def embed(
     *,
     target: str = "c",
     prefix: str = "model",
+    tensors: str = ALL,
+    output_type: OutputType = OutputType.RESTORED,
+    static_buffer: int | None = None,
     preprocess: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
 ) -> EmbedReport:
@@ -56,6 +60,8 @@ def embed(
 
     packed: the packed file. output: the folder, made if it isn't there; files of the same names
     in it are replaced. target: a key of TARGETS. prefix: begins the names of files and C symbols.
+    tensors, output_type, static_buffer: of the target "c": a pattern of names, what they are
+    decoded to, and bytes of the buffer (edgekit.embed.app.make_app).
     preprocess: how a picture becomes an input, as edgekit.preprocess.make_preprocess takes it; by
     default what the packed file says, or pixels to 0..1. labels: a text file with a class's name a
     line, or `fashion-mnist`.
@@ -68,12 +74,21 @@ def embed(
         raise UsageError(f"no target {target!r}; known: {', '.join(TARGETS)}")
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(f"the prefix {prefix!r} isn't a C name in lower case, such as 'model'")
+    chosen = (tensors, output_type, static_buffer)
+    if target != "c" and chosen != (ALL, OutputType.RESTORED, None):
+        raise UsageError(
+            f"the target {target} decodes every tensor for its runtime; --tensors, --output-type "
+            "and --static-buffer go with --to c"
+        )
     model = open_packfile(packed)
     # Decoding shows that every chunk is sound before an app is built on it.
     model.weights()
     app = make_app(
         model,
         prefix,
+        pattern=tensors,
+        output_type=output_type,
+        static_buffer=static_buffer,
         preprocess=packed_preprocess(model, preprocess)
         or default_preprocess(first_input_shape(model)),
         labels=() if labels is None else read_labels(labels),
@@ -92,8 +107,8 @@ def embed(
         os.fspath(output),
         target,
         len(app.data),
-        app.largest_tensor_bytes,
-        app.restored_bytes,
+        app.buffer_bytes,
+        app.decoded_bytes,
         app.tensors,
         tuple((name, len(data)) for name, data in contents.items()),
     )

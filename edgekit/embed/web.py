@@ -68,4 +68,4 @@ def _float_bytes(app: App) -> int:
     source = app.packed.manifest.get("source_bytes")
     if isinstance(source, int) and not isinstance(source, bool) and source > 0:
         return source
-    return app.restored_bytes
+    return app.decoded_bytes

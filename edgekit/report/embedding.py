@@ -28,7 +28,7 @@ def render_table(report: EmbedReport) -> RenderableType:
         Text(),
         Text(
             f"{len(report.tensors)} tensors: {report.packed_bytes:,} bytes packed, "
-            f"{report.restored_bytes:,} restored, {report.largest_tensor_bytes:,} the largest"
+            f"{report.decoded_bytes:,} decoded, {report.buffer_bytes:,} at a time"
         ),
         Text(_NEXT[report.target].format(report.output)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import pytest
 
 from edgekit.codec.crc import crc32c
 from edgekit.compress.pipeline import compress
-from edgekit.embed import embed
+from edgekit.embed import OutputType, embed
 from edgekit.errors import FormatError, OutputError, UsageError
-from edgekit.packfile import read_weights, write_packfile
-from edgekit.tensors import CompressedModel, StoredTensor
+from edgekit.packfile import read_packfile, read_weights, write_packfile
+from edgekit.tensors import CodedTensor, CompressedModel, StoredTensor
 
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 
@@ -60,21 +61,98 @@ def test_the_app_decodes_what_python_decodes(packed: Path, tmp_path: Path) -> No
         "model.c",
         "main.c",
         "Makefile",
+        "CMakeLists.txt",
+        "README.md",
     ]
     assert report.packed_bytes == packed.stat().st_size
 
 
+@pytest.mark.parametrize("output_type", OutputType)
 @pytest.mark.parametrize(
     "compiler", [["gcc", *STRICT], ["g++", "-std=c++17", "-x", "c++", *STRICT[1:]]]
 )
 def test_the_sources_compile_without_a_warning(
-    packed: Path, tmp_path: Path, compiler: list[str]
+    packed: Path, tmp_path: Path, compiler: list[str], output_type: OutputType
 ) -> None:
     app = tmp_path / "app"
-    embed(packed, app, prefix="net")
+    embed(packed, app, prefix="net", tensors="*.weight", output_type=output_type)
 
     for source in ("main.c", "net.c"):
         _run(*compiler, "-c", source, "-o", "out.o", folder=app)
+
+
+def test_chosen_tensors_come_out_as_codes(packed: Path, tmp_path: Path) -> None:
+    model = read_packfile(packed)
+    coded = [tensor for tensor in model.tensors if isinstance(tensor, CodedTensor)]
+    expected = [
+        (f"{crc32c(tensor.codes.tobytes()):08x}", tensor.codes.size, tensor.name)
+        for tensor in coded
+    ]
+
+    report = embed(packed, tmp_path / "app", tensors="*.weight", output_type=OutputType.INT8)
+    _run("make", "-s", folder=tmp_path / "app")
+    output = _run("./main", folder=tmp_path / "app")
+
+    assert _printed(output) == expected
+    assert [tensor.name for tensor in report.tensors] == [tensor.name for tensor in coded]
+    assert report.buffer_bytes == max(tensor.codes.size for tensor in coded)
+    assert [tensor.scales for tensor in report.tensors] == [
+        1 if tensor.scale is None else tensor.scale.size for tensor in coded
+    ]
+
+
+def test_every_tensor_comes_out_as_float32(packed: Path, tmp_path: Path) -> None:
+    embed(packed, tmp_path / "app", output_type=OutputType.FLOAT32)
+
+    _run("make", "-s", folder=tmp_path / "app")
+
+    assert _printed(_run("./main", folder=tmp_path / "app")) == _expected(packed)
+
+
+def test_tensors_come_out_as_they_are_stored(tmp_path: Path) -> None:
+    half = np.arange(5, dtype=np.float16)
+    tensors = (StoredTensor("half", "float16", half), StoredTensor("shape", "int64", np.arange(3)))
+    write_packfile(CompressedModel(tensors, b"", {}), tmp_path / "m.ekp")
+
+    embed(tmp_path / "m.ekp", tmp_path / "app", output_type=OutputType.RAW)
+    _run("make", "-s", folder=tmp_path / "app")
+
+    assert _printed(_run("./main", folder=tmp_path / "app")) == _expected(tmp_path / "m.ekp")
+
+
+def test_tensors_that_an_output_type_cannot_hold_are_named(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"3 of 7 tensors can't be decoded to int8, such as"):
+        embed(packed, tmp_path / "app", output_type=OutputType.INT8)
+
+
+def test_a_pattern_that_matches_nothing_is_refused(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no tensor matches 'fc'"):
+        embed(packed, tmp_path / "app", tensors="fc")
+
+
+def test_a_buffer_that_is_too_small_is_told_what_is_needed(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the largest tensor needs 7,680"):
+        embed(packed, tmp_path / "app", static_buffer=7_679)
+
+    assert embed(packed, tmp_path / "app", static_buffer=9_000).buffer_bytes == 9_000
+    assert "MODEL_BUFFER_BYTES 9000u" in (tmp_path / "app" / "model.h").read_text()
+
+
+@pytest.mark.parametrize("target", ["cpp", "python", "web"])
+def test_other_targets_decode_every_tensor(target: str, packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="go with --to c"):
+        embed(packed, tmp_path / "app", target=target, tensors="*.weight")
+
+
+def test_cmake_builds_the_same_program(packed: Path, tmp_path: Path) -> None:
+    if shutil.which("cmake") is None:
+        pytest.skip("needs cmake")
+    embed(packed, tmp_path / "app")
+
+    _run("cmake", "-B", "build", folder=tmp_path / "app")
+    _run("cmake", "--build", "build", folder=tmp_path / "app")
+
+    assert _printed(_run("build/main", folder=tmp_path / "app")) == _expected(packed)
 
 
 def test_the_array_for_other_compilers_holds_the_same_bytes(packed: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ install_missing() {
 # A target's last line; its exit code ends the run.
 report() { # name, command...
     local said
-    said=$("${@:2}" 2>&1 </dev/null) || { echo "$1: $said" >&2; exit 1; }
+    said=$("${@:2}" 2>&1) || { echo "$1: $said" >&2; exit 1; }
     echo "$1: $said"
 }
 
@@ -42,16 +42,41 @@ sources=(tests/targets/check.c "$build/vectors.c")
 
 linux() { # name, compiler, emulator
     "$2" "${flags[@]}" -O2 -static "${sources[@]}" tests/targets/hosted.c -o "$build/$1"
-    report "$1" timeout 120 "$3" "$build/$1"
+    report "$1" timeout 120 "$3" "$build/$1" </dev/null
 }
 
+# A program without an operating system; what stands between the flags and the files is linked.
 cortex() { # name, compiler flags, board
     local cpu
     read -ra cpu <<<"$2"
     arm-none-eabi-gcc "${flags[@]}" "${cpu[@]}" -mthumb -Os -ffreestanding -nostdlib -DEKD_NO_FAST \
-        -T tests/targets/bare.ld "${sources[@]}" tests/targets/bare.c -lgcc -o "$build/$1"
+        -Ltests/targets -T microbit.ld "${sources[@]}" tests/targets/bare_check.c \
+        tests/targets/bare.c -lgcc -o "$build/$1"
     report "$1" timeout 60 qemu-system-arm -M "$3" -nographic -monitor none \
-        -semihosting-config enable=on,target=native -kernel "$build/$1"
+        -semihosting-config enable=on,target=native -kernel "$build/$1" </dev/null
+}
+
+# A shipped network as firmware: 6 bits in flash, decoded in 64 KB of memory.
+firmware() {
+    local app=$build/firmware said
+    "$python" -m tests.targets.firmware make "$app"
+    arm-none-eabi-gcc -std=c99 -Wall -Wextra -Werror -mcpu=cortex-m4 -mthumb -Os -ffreestanding \
+        -nostdlib -DEKD_NO_FAST -DEKD_NO_FLOAT -DEKD_NO_RANS -Itests/targets -I"$app" \
+        -Wa,-I"$app" -Ltests/targets -T firmware.ld tests/targets/firmware.c tests/targets/bare.c \
+        "$app/model.c" -lgcc -o "$build/firmware.elf"
+    said=$(timeout 60 qemu-system-arm -M mps2-an386 -nographic -monitor none \
+        -semihosting-config enable=on,target=native -kernel "$build/firmware.elf" 2>&1 </dev/null)
+    report "cortex-m4 firmware" "$python" -m tests.targets.firmware judge "$app" <<<"$said"
+}
+
+# The folder's own program, on machines of either byte order.
+embedded() { # name, compiler, emulator
+    local app=$build/embedded said
+    [ -d "$app" ] || "$python" -m tests.targets.firmware make-restored "$app"
+    make -s -C "$app" clean
+    make -s -C "$app" CC="$2" LDFLAGS=-static
+    said=$("$3" "$app/main" </dev/null)
+    report "$1 app" "$python" -m tests.targets.firmware judge-restored "$app" <<<"$said"
 }
 
 budget() {
@@ -67,14 +92,22 @@ budget() {
     "$python" -m tests.targets.budget "$build"
 }
 
+# Phones: object files alone, as their linkers come with kits that aren't packaged.
+mobile() { # name, target, what the object must be
+    "${zig[@]}" -target "$2" "${flags[@]}" -ffreestanding -Os -DEDGEKIT_DECODE_IMPLEMENTATION -x c -c \
+        edgekit/embed/edgekit_decode.h -o "$build/$1.o"
+    report "$1" "$python" -m tests.targets.objects "$build/$1.o" "$3"
+}
+
 wasm() {
-    ZIG_GLOBAL_CACHE_DIR=$build/zig ZIG_LOCAL_CACHE_DIR=$build/zig "$python" -m ziglang cc \
-        -target wasm32-freestanding -Os "${flags[@]}" -nostdlib "${sources[@]}" -Wl,--no-entry \
+    "${zig[@]}" -target wasm32-freestanding -Os "${flags[@]}" -nostdlib "${sources[@]}" -Wl,--no-entry \
         -Wl,--export=check_all -Wl,--export=check_vector_count -Wl,--export-memory -o "$build/check.wasm"
     report wasm32 node tests/targets/wasm.mjs "$build/check.wasm"
 }
 
 install_missing
+export ZIG_GLOBAL_CACHE_DIR=$build/zig ZIG_LOCAL_CACHE_DIR=$build/zig
+zig=("$python" -m ziglang cc)
 "$python" -m tests.targets.vectors "$build"
 linux aarch64 aarch64-linux-gnu-gcc qemu-aarch64-static
 linux armv7 arm-linux-gnueabihf-gcc qemu-arm-static
@@ -83,4 +116,10 @@ cortex cortex-m0+ -mcpu=cortex-m0plus microbit
 cortex cortex-m3 -mcpu=cortex-m3 mps2-an385
 cortex cortex-m4 "-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16" mps2-an386
 budget
+firmware
+embedded aarch64 aarch64-linux-gnu-gcc qemu-aarch64-static
+embedded s390x s390x-linux-gnu-gcc qemu-s390x-static
+mobile android aarch64-linux-android elf-aarch64
+mobile android-32 arm-linux-androideabi elf-arm
+mobile ios aarch64-ios macho-arm64
 wasm
