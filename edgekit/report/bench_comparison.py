@@ -7,7 +7,6 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.bench.compare import BenchComparison, Pair
-from edgekit.bench.results import Case
 from edgekit.report.words import count, milliseconds
 
 
@@ -19,7 +18,8 @@ def render_table(comparison: BenchComparison) -> RenderableType:
         table.add_column(heading, justify="right")
     table.add_column("verdict", no_wrap=True)
     for pair in comparison.pairs:
-        table.add_row(*_cells(pair, comparison))
+        # A name may hold brackets, which rich would take for markup.
+        table.add_row(*map(Text, _cells(pair, comparison)))
     parts: list[RenderableType] = [table]
     if any(case.cold for pair in comparison.pairs for case in (pair.old, pair.new)):
         parts += [Text(), _starts(comparison)]
@@ -47,23 +47,16 @@ def _starts(comparison: BenchComparison) -> Table:
     """Sizes and cold starts: plain numbers, for three starts give no verdict."""
     table = Table(box=None, pad_edge=False, title="file and cold start", title_justify="left")
     table.add_column("model", overflow="fold")
-    for heading in (
-        "old bytes",
-        "new bytes",
-        "old load ms",
-        "new load ms",
-        "old first",
-        "new first",
-    ):
+    for heading in ("old bytes", "new bytes", "old load", "new load, ms"):
         table.add_column(heading, justify="right")
     for pair in comparison.pairs:
-        cases: tuple[Case, Case] = (pair.old, pair.new)
-        table.add_row(
+        cases = (pair.old, pair.new)
+        cells = (
             _named(pair, comparison),
             *(f"{case.file_bytes:,}" for case in cases),
             *(milliseconds(case.load_s) for case in cases),
-            *(milliseconds(case.first_run_s) for case in cases),
         )
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -182,28 +182,30 @@ def layers(profile: Profile, of: str, most: int = _MOST_LAYERS) -> Grid:
 
 
 def endurance(found: Endurance, of: str, most: int = _MOST_WINDOWS) -> Grid:
-    """Windows at equal distances, the first and the last among them."""
+    """Windows at equal distances, the first and the last among them; what is known of each."""
     last = len(found.windows) - 1
     places = sorted({round(i * last / (most - 1)) for i in range(most)}) if last else [0]
-    rows = tuple(
-        (
-            f"{window.end_s:.1f} s",
-            str(window.runs),
-            milliseconds(window.p50_s),
-            milliseconds(window.p95_s),
-            "-" if window.celsius is None else f"{window.celsius:.1f}",
-            "-" if window.clock_hz is None else f"{window.clock_hz / 1e6:.0f}",
-            {None: "-", True: "yes", False: "no"}[window.throttled],
-        )
-        for window in (found.windows[place] for place in places)
-    )
+    windows = [found.windows[place] for place in places]
+    columns = {
+        "until, s": [f"{window.end_s:.1f}" for window in windows],
+        "runs": [str(window.runs) for window in windows],
+        "p50": [milliseconds(window.p50_s) for window in windows],
+        "p95": [milliseconds(window.p95_s) for window in windows],
+        "°C": ["-" if w.celsius is None else f"{w.celsius:.1f}" for w in windows],
+        "MHz": ["-" if w.clock_hz is None else f"{w.clock_hz / 1e6:.0f}" for w in windows],
+        "limited": [{None: "-", True: "yes", False: "no"}[w.throttled] for w in windows],
+    }
+    unknown = [heading for heading, cells in columns.items() if set(cells) == {"-"}]
+    for heading in unknown:
+        del columns[heading]
     way = "slower" if found.slowdown >= 0 else "faster"
     note = (
         f"{count(found.runs, 'run')} without a pause; the last tenth {abs(found.slowdown):.1%} "
-        f"{way} than the first"
+        f"{way} than the first" + (f"; {MISSING}: {', '.join(unknown)}" if unknown else "")
     )
-    headings = ("until", "runs", "p50", "p95", "°C", "MHz", "throttled")
-    return Grid(f"{of} under load, ms", headings, rows, note)
+    return Grid(
+        f"{of} under load, ms", tuple(columns), tuple(zip(*columns.values(), strict=True)), note
+    )
 
 
 def machine(report: BenchReport) -> list[tuple[str, str]]:

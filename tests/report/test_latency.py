@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from edgekit.bench.findings import Endurance, Layer, Profile, Window
 from edgekit.bench.results import BenchReport
 from edgekit.bench.state import State, Throttle, Zone
+from edgekit.report import latency_grids as grids
 from edgekit.report.latency import render_table
 from edgekit.report.words import MISSING, count, milliseconds
 from tests.bench.reports import NOBODY, QUIET, UNKNOWN, case, report
@@ -130,3 +132,45 @@ def test_one_of_a_thing_is_not_many() -> None:
     found = [count(number, "thread") for number in (0, 1, 2, 1000)]
 
     assert found == ["0 threads", "1 thread", "2 threads", "1,000 threads"]
+
+
+def test_under_load_what_is_not_known_is_left_out_and_named() -> None:
+    windows = tuple(
+        Window(float(second), 10, 1e-3 * second, 2e-3 * second, None, None, None)
+        for second in range(1, 41)
+    )
+    hot = tuple(replace(window, celsius=60.0, throttled=True) for window in windows)
+
+    bare, known = (grids.endurance(Endurance(40.0, shown), "a.onnx") for shown in (windows, hot))
+
+    assert bare.headings == ("until, s", "runs", "p50", "p95")
+    assert bare.note.endswith("; not available: °C, MHz, limited")
+    assert known.headings == ("until, s", "runs", "p50", "p95", "°C", "limited")
+    assert known.rows[0] == ("1.0", "10", "1.000", "2.000", "60.0", "yes")
+    assert known.rows[-1][0] == "40.0"
+    # Medians of the last four of forty windows and of the first four: 38.5 and 2.5 ms.
+    assert known.note == (
+        "400 runs without a pause; the last tenth 1440.0% slower than the first; not available: MHz"
+    )
+
+
+def test_a_profile_s_tables_begin_with_the_costliest() -> None:
+    layers = tuple(
+        Layer(f"layer{place}", "Conv" if place % 2 else "Relu", "CPU", None, 1e-5 * (place + 1))
+        for place in range(14)
+    )
+    profile = Profile(40, 2e-3, layers)
+
+    first, *_ = grids.operators(profile, "a.onnx").rows
+    costliest = grids.layers(profile, "a.onnx")
+
+    assert first == ("Conv", "7", "0.560", "53.3%")
+    assert costliest.rows[0] == ("layer13", "Conv", "-", "0.140", "13.3%")
+    assert len(costliest.rows) == 10
+    assert costliest.note == "4 more layers in the JSON report"
+
+
+def test_a_name_in_brackets_is_no_markup() -> None:
+    printed = text(report(case(TIMES, path="[red]net[bold].onnx", cold=False)))
+
+    assert "[red]net[bold].onnx" in printed

@@ -1,0 +1,72 @@
+"""The table of a comparison fits a terminal and says why a verdict may not count."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from edgekit.bench.comparable import Reason
+from edgekit.bench.compare import BenchComparison, Pair, compare_cases
+from edgekit.report.bench_comparison import render_table
+from tests.bench.reports import case
+
+TIMES = [0.999e-3, 1.001e-3] * 50
+PAIR = compare_cases(
+    case(TIMES, path="mobilenetv2_fashion-8bit.ekp"),
+    case([1.5 * time for time in TIMES], path="mobilenetv2_fashion-8bit.ekp"),
+    turn=10,
+    together=False,
+)
+
+
+def text(*pairs: Pair, notes: tuple[str, ...] = (), width: int = 80) -> str:
+    shown = BenchComparison("old.json", "new.json", 0.99, 0.02, pairs, ("b.onnx:1: left",), notes)
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(render_table(shown))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_names_of_thirty_characters_fit_eighty_columns() -> None:
+    lines = text(PAIR).splitlines()
+
+    rows = [line.split() for line in lines if line.startswith("mobilenetv2_fashion-8bit.ekp ")]
+    assert rows[0][1:4] == ["1.000", "1.500", "1.500"]
+    assert rows[0][-1] == "slower"
+    assert rows[1][1:] == ["1,000", "1,000", "40.0", "40.0"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_each_reason_stands_once_below_and_at_its_verdict() -> None:
+    doubted = replace(PAIR, reasons=(Reason("threads", "threads: 1 and 2"),))
+
+    printed = text(doubted, doubted)
+
+    assert printed.count("not comparable (threads): threads: 1 and 2") == 1
+    assert printed.count("(not") >= 2
+    assert "comparable: same machine" not in printed
+
+
+def test_threads_stand_in_the_names_where_they_differ() -> None:
+    threaded = replace(PAIR, new=replace(PAIR.new, threads=2))
+
+    printed = text(PAIR, threaded, width=200)
+
+    assert "8bit.ekp, 1 thread" in printed
+    assert "1 and 2 threads" in printed
+
+
+def test_what_was_left_out_and_what_the_reports_warn_of_are_told() -> None:
+    printed = text(PAIR, notes=("new.json: it was hot",))
+
+    assert "left out: b.onnx:1: left" in printed
+    assert "warning: new.json: it was hot" in printed
+
+
+def test_without_cold_starts_there_is_no_table_of_them() -> None:
+    warm = compare_cases(case(TIMES, cold=False), case(TIMES, cold=False), turn=10, together=True)
+
+    assert "cold start" not in text(warm)
