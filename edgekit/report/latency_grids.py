@@ -46,6 +46,37 @@ def grids(report: BenchReport) -> Iterator[Grid]:
             yield endurance(case.endurance, name(case, report))
 
 
+def overview(reports: Sequence[BenchReport]) -> Grid:
+    """Every case of several reports, with the machine that it ran on."""
+    rows = tuple(
+        (
+            name(case, report),
+            place,
+            f"{case.file_bytes:,}",
+            milliseconds(case.load_s),
+            *map(milliseconds, (case.warm.p50_s, case.warm.p95_s)),
+            throughput(case),
+            str(len(report.warnings)),
+        )
+        for report, place in zip(reports, places(reports), strict=True)
+        for case in report.cases
+    )
+    headings = ("model", "machine", "bytes", "load ms", "p50 ms", "p95 ms", "items/s", "warnings")
+    return Grid("All reports", headings, rows)
+
+
+def places(reports: Sequence[BenchReport]) -> list[str]:
+    """What each report's machine is called; with the date where two are called the same."""
+    names = [
+        report.host.board or report.host.cpu.model or report.host.cpu.architecture
+        for report in reports
+    ]
+    return [
+        f"{place}, {report.created}" if names.count(place) > 1 else place
+        for place, report in zip(names, reports, strict=True)
+    ]
+
+
 def name(case: Case, report: BenchReport) -> str:
     """A case's file, and its threads where there are several numbers of them."""
     file = PurePath(case.path).name
@@ -184,8 +215,8 @@ def layers(profile: Profile, of: str, most: int = _MOST_LAYERS) -> Grid:
 def endurance(found: Endurance, of: str, most: int = _MOST_WINDOWS) -> Grid:
     """Windows at equal distances, the first and the last among them; what is known of each."""
     last = len(found.windows) - 1
-    places = sorted({round(i * last / (most - 1)) for i in range(most)}) if last else [0]
-    windows = [found.windows[place] for place in places]
+    chosen = sorted({round(i * last / (most - 1)) for i in range(most)}) if last else [0]
+    windows = [found.windows[place] for place in chosen]
     columns = {
         "until, s": [f"{window.end_s:.1f}" for window in windows],
         "runs": [str(window.runs) for window in windows],
@@ -212,8 +243,8 @@ def machine(report: BenchReport) -> list[tuple[str, str]]:
     """Settings, the machine and its state, in words."""
     host, after = report.host, report.after
     flags = host.cpu.flags
-    facts = [("settings", settings(report))]
-    facts += [
+    return [
+        ("settings", settings(report)),
         ("processor", or_missing(host.cpu.model)),
         ("cores", f"{or_missing(host.cpu.usable)} usable of {or_missing(host.cpu.cores)}"),
         ("features", MISSING if flags is None else ", ".join(flags) or "none of interest"),
@@ -235,7 +266,6 @@ def machine(report: BenchReport) -> list[tuple[str, str]]:
             ),
         ),
     ]
-    return facts
 
 
 def settings(report: BenchReport) -> str:

@@ -21,7 +21,9 @@ from edgekit.report.latency_grids import (
     machine,
     name,
     operators,
+    overview,
     percent,
+    places,
     runs,
     spread,
     starts,
@@ -75,10 +77,14 @@ def render_page(reports: Sequence[BenchReport], title: str | None = None) -> str
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    parts = tuple(_part(report, place) for place, report in enumerate(reports, 1))
+    parts = tuple(
+        _part(report, number, place)
+        for number, (report, place) in enumerate(zip(reports, places(reports), strict=True), 1)
+    )
     return environment.get_template("page.html.j2").render(
         title=title or _title(reports),
         parts=parts,
+        overview=overview(reports),
         version=edgekit.__version__,
         schema=SCHEMA,
     )
@@ -97,11 +103,11 @@ def _title(reports: Sequence[BenchReport]) -> str:
     return f"{TITLE} of {files}"
 
 
-def _part(report: BenchReport, place: int) -> Part:
+def _part(report: BenchReport, number: int, place: str) -> Part:
     named = [Named(row, name(case, report), case) for row, case in enumerate(report.cases, 1)]
     return Part(
-        anchor=f"report-{place}",
-        heading=report.host.board or report.host.cpu.model or report.host.cpu.architecture,
+        anchor=f"report-{number}",
+        heading=place,
         created=report.created,
         warnings=report.warnings,
         summary=_summary(named),

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from edgekit.bench.results import BenchReport, Case
-from edgekit.report.latency_grids import Grid, grids, machine
+from edgekit.report.latency_grids import Grid, grids, machine, overview, places
 
 TITLE = "Latency"
 
@@ -91,10 +91,11 @@ def _safe(value: object) -> object:
 def render_markdown(reports: Sequence[BenchReport], title: str | None = None) -> str:
     """A section a report: its warnings, its tables, its machine, the command."""
     lines = [f"# {_escaped(title or TITLE)}", ""]
-    for report in reports:
+    if len(reports) > 1:
+        lines += _grid(overview(reports))
+    for report, place in zip(reports, places(reports), strict=True):
         if len(reports) > 1:
-            where = report.host.board or report.host.cpu.model or report.host.cpu.architecture
-            lines += [f"## {_escaped(where)}, {report.created}", ""]
+            lines += [f"## {_escaped(place)}", ""]
         lines += [f"> Warning: {_escaped(warning)}\n" for warning in report.warnings]
         for grid in grids(report):
             lines += _grid(grid)

@@ -40,7 +40,7 @@ function figures() {
   }
   return [...document.querySelectorAll('section.report')].map((section) => {
     const report = JSON.parse(section.querySelector('script.data').textContent)
-    const table = section.querySelector('table')
+    const table = section.querySelector('table') // the summary comes first
     const heads = [...table.querySelectorAll('thead th')].map((cell) => cell.textContent)
     const rows = [...table.querySelectorAll('tbody tr')].map((row) =>
       Object.fromEntries([...row.children].map((cell, i) => [heads[i], cell.textContent])),
@@ -117,7 +117,8 @@ function smallest() {
 function crossing() {
   const found = []
   for (const svg of document.querySelectorAll('svg')) {
-    const boxes = [...svg.querySelectorAll('text')].map((text) => [text.textContent, text.getBoundingClientRect()])
+    // Points of a diagram may lie on one another.
+    const boxes = [...svg.querySelectorAll('text:not(.number)')].map((text) => [text.textContent, text.getBoundingClientRect()])
     for (const [i, [one, a]] of boxes.entries()) {
       for (const [two, b] of boxes.slice(i + 1)) {
         const across = Math.min(a.right, b.right) - Math.max(a.left, b.left)

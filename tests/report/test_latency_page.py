@@ -227,6 +227,19 @@ def test_several_reports_share_a_page_with_links_to_each() -> None:
     anchors: list[Any] = [a["id"] for tag, a in page.elements if tag == "section"]
     assert links == [f"#{anchor}" for anchor in anchors] == ["#report-1", "#report-2"]
     assert len(page.data) == 2
+    assert page.tables[0][1][:3] == ["net_float.onnx", "Raspberry Pi 5 Model B Rev 1.0", "1,000"]
+    assert page.tables[0][3][1] == "aarch64"
+
+
+def test_two_reports_of_one_machine_are_told_apart_by_their_dates() -> None:
+    later = replace(FULL, created="2026-02-03T04:05:06+00:00")
+
+    page = Page(render_page([FULL, later]))
+
+    machines = [row[1] for row in page.tables[0][1:]]
+    assert machines == [
+        f"Raspberry Pi 5 Model B Rev 1.0, {report.created}" for report in (FULL, FULL, later, later)
+    ]
 
 
 def test_the_same_report_gives_the_same_page() -> None:

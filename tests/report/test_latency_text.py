@@ -54,6 +54,19 @@ def test_markdown_has_every_table_and_the_command() -> None:
     assert row == "| net\\_packed.ekp | 300 | 10.0 | 30.0 | 40.0 | 4.000 | 20.0 MB |"
 
 
+def test_markdown_of_several_reports_begins_with_all_their_cases() -> None:
+    lines = render_markdown([FULL, report(case(TIMES), host=NOBODY)]).splitlines()
+
+    assert lines[2] == "### All reports"
+    rows = lines[6:9]
+    assert [row.split(" | ")[1] for row in rows] == [
+        "Raspberry Pi 5 Model B Rev 1.0",
+        "Raspberry Pi 5 Model B Rev 1.0",
+        "aarch64",
+    ]
+    assert "## aarch64" in lines
+
+
 def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head() -> None:
     piped = replace(PACKED, path="a|b.onnx", accuracy=Accuracy(0.5, 1, "x", "y"))
     widths: list[int] = []
