@@ -24,15 +24,18 @@ def cautions(
     cases: Sequence[Case],
     *,
     others_busy: float | None = None,
+    bound: int | None = None,
 ) -> tuple[str, ...]:
     """Warnings, the gravest first; empty where nothing speaks against the numbers.
 
     others_busy: cores' worth of time that others took meanwhile; None where it isn't known.
+    bound: how many cores the process was bound to; None where it wasn't.
     """
     return (
         *_throttling(before, after),
         *_clocks(before, after),
         *_load(host, before, after, others_busy),
+        *_crowding(host.cpu.usable if bound is None else bound, cases),
         *_spread(cases),
         *_endurance(cases),
     )
@@ -101,6 +104,13 @@ def _load(host: Host, before: State, after: State, others_busy: float | None) ->
     return found
 
 
+def _crowding(cores: int | None, cases: Sequence[Case]) -> list[str]:
+    most = max((case.threads for case in cases), default=0)
+    if cores is None or most <= cores:
+        return []
+    return [f"{most} threads shared {cores} {'core' if cores == 1 else 'cores'}: they wait in turn"]
+
+
 def _spread(cases: Sequence[Case]) -> list[str]:
     drifting = [case for case in cases if len(case.times_s) >= 20 and abs(case.drift) > _DRIFT]
     if not drifting:
@@ -112,8 +122,14 @@ def _spread(cases: Sequence[Case]) -> list[str]:
 
 
 def _endurance(cases: Sequence[Case]) -> list[str]:
-    return [
-        f"{PurePath(case.path).name} became {case.endurance.slowdown:.0%} slower under load"
-        for case in cases
-        if case.endurance is not None and case.endurance.slowdown > _DRIFT
-    ]
+    found = []
+    for case in cases:
+        if case.endurance is None:
+            continue
+        name = PurePath(case.path).name
+        limited = [window.end_s for window in case.endurance.windows if window.throttled]
+        if limited:
+            found.append(f"{name}: the board limited itself under load, after {limited[0]:.0f} s")
+        if case.endurance.slowdown > _DRIFT:
+            found.append(f"{name} became {case.endurance.slowdown:.0%} slower under load")
+    return found

@@ -29,9 +29,10 @@ def evaluate(session: ort.InferenceSession, labelled: Labelled, name: str) -> Ac
     name: of the model, for messages. A fixed batch leaves the last incomplete one out.
     Raises UsageError for another kind of network, DataError for inputs that it refuses.
     """
-    first, *others = session.get_inputs()
-    if others:
-        raise UsageError(f"accuracy needs a model with one input; {name} has {len(others) + 1}")
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise UsageError(f"accuracy needs a model with one input; {name} has {len(inputs)}")
+    (first,) = inputs
     fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
     size = fixed or _BATCH
     count = len(labelled.inputs) if fixed is None else len(labelled.inputs) // fixed * fixed

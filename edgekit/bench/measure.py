@@ -129,18 +129,18 @@ def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], Non
     subjects = [_open(file, count, settings, given) for file in files for count in settings.threads]
     labelled = None
     if settings.evaluate is not None:
-        shape = next(iter(subjects[0].feed.values())).shape
+        first = next(iter(subjects[0].feed.values()), None)
+        shape = () if first is None else first.shape
         labelled = read_labelled(settings.evaluate, settings.preprocess, shape)
     accounts = read_accounts()
     say("cold starts" if settings.cold else "warm runs")
     starts = [_cold_starts(subject, settings) if settings.cold else () for subject in subjects]
     times = measure_warm(subjects, settings)
     others_busy = busy_elsewhere(accounts, read_accounts())
+    # What a board does under load for minutes is in the windows; it mustn't taint the runs before.
     after = read_state()
     profiles = [_profile(subject, settings) if settings.profile else None for subject in subjects]
     endured = [_sustain(subject, settings, say) for subject in subjects]
-    if settings.sustain_s is not None:
-        after = read_state()
     cases = tuple(
         Case(
             path=str(subject.path),
@@ -170,7 +170,14 @@ def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], Non
         host=host,
         before=before,
         after=after,
-        warnings=cautions(host, before, after, cases, others_busy=others_busy),
+        warnings=cautions(
+            host,
+            before,
+            after,
+            cases,
+            others_busy=others_busy,
+            bound=None if settings.affinity is None else len(set(settings.affinity)),
+        ),
         cases=cases,
         others_busy=others_busy,
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgekit.bench.caution import cautions, new_throttling
+from edgekit.bench.findings import Endurance, Window
 from edgekit.bench.state import Clock, State, Throttle, Zone
 from tests.bench.reports import BOARD, QUIET, UNKNOWN, case
 
@@ -88,3 +89,45 @@ def test_times_that_drift_are_told_with_their_direction(late: float, way: str) -
 
 def test_too_few_runs_tell_nothing_of_a_drift() -> None:
     assert cautions(BOARD, QUIET, QUIET, [case([0.010, 0.010, 0.020, 0.020])]) == ()
+
+
+def test_what_others_took_meanwhile_counts_more_than_the_load_before() -> None:
+    loaded = replace(QUIET, load=2.5)
+
+    quiet = cautions(BOARD, loaded, loaded, [case(STEADY)], others_busy=0.02)
+    busy = cautions(BOARD, QUIET, QUIET, [case(STEADY)], others_busy=1.34)
+
+    assert quiet == ()
+    assert busy == ("other programs took 1.34 of 4 cores meanwhile",)
+
+
+def test_a_known_quiet_machine_need_not_tell_its_load() -> None:
+    assert cautions(BOARD, UNKNOWN, UNKNOWN, [case(STEADY)], others_busy=0.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("threads", "bound", "words"),
+    [(4, None, None), (5, None, "5 threads shared 4 cores"), (2, 1, "2 threads shared 1 core:")],
+)
+def test_more_threads_than_cores_are_told(
+    threads: int, bound: int | None, words: str | None
+) -> None:
+    crowded = replace(case(STEADY), threads=threads)
+
+    found = cautions(BOARD, QUIET, QUIET, [crowded], bound=bound)
+
+    assert [words in warning for warning in found if words] == ([] if words is None else [True])
+    assert len(found) == (words is not None)
+
+
+def test_a_board_that_gives_way_under_load_is_told() -> None:
+    windows = tuple(
+        Window(10.0 * place, 9, 1e-3 if place < 9 else 1.5e-3, 2e-3, 85.0, None, place >= 9)
+        for place in range(1, 13)
+    )
+    hot = replace(case(STEADY), endurance=Endurance(120.0, windows))
+
+    assert cautions(BOARD, QUIET, QUIET, [hot]) == (
+        "a.onnx: the board limited itself under load, after 90 s",
+        "a.onnx became 50% slower under load",
+    )
