@@ -72,6 +72,10 @@ def compress(
         float | None,
         typer.Option(help="Largest divergence of the outputs in nats, on held-back inputs."),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the table, write no file.")
     ] = False,
@@ -83,6 +87,7 @@ def compress(
 
     from edgekit.compress import pipeline
     from edgekit.compress.goal import Goal, parse_size
+    from edgekit.compress.keep import parse_keep
     from edgekit.report.compression import render_table
 
     report = pipeline.compress(
@@ -100,6 +105,7 @@ def compress(
             target_bytes=None if target_size is None else parse_size(target_size),
             max_divergence=max_kl,
         ),
+        keep=None if keep is None else parse_keep(keep),
         dry_run=dry_run,
     )
     show(report, render_table, form)

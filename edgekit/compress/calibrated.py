@@ -11,7 +11,7 @@ and gives the divergence that is reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from edgekit.compress import allocate
 from edgekit.compress.calibrate import LayerStatistics, Probe, layer_statistics
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback
+from edgekit.compress.keep import Keep
 from edgekit.compress.plan import is_coded
 from edgekit.compress.prune import global_counts, smallest
 from edgekit.compress.quantize import code_limit
@@ -61,7 +62,16 @@ class Calibrated:
 class Calibration:
     """A model measured on calibration inputs, ready to be put on grids of any fineness."""
 
-    def __init__(self, graph: Graph, inputs: NDArray[np.float32], *, sparsity: float = 0.0) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: NDArray[np.float32],
+        *,
+        sparsity: float = 0.0,
+        keep: Mapping[str, Keep] | None = None,
+    ) -> None:
+        """keep: bits of layers that stay finer, by name of their weights, or "float"."""
+        kept = keep or {}
         if len(inputs) < 2:
             raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
         self._probe = Probe(graph, inputs)
@@ -70,7 +80,10 @@ class Calibration:
         followed = {
             weight.name
             for weight in graph.weights
-            if weight.dtype == "float32" and is_coded(weight)
+            if weight.dtype == "float32" and is_coded(weight) and kept.get(weight.name) != "float"
+        }
+        self._finer = {
+            name: code_limit(bits) for name, bits in kept.items() if isinstance(bits, int)
         }
         self._layers = tuple(layer for layer in find_layers(graph) if layer.weight in followed)
         if not self._layers:
@@ -102,9 +115,7 @@ class Calibration:
         limit = code_limit(bits)
         steps = {
             layer.weight: allocate.channel_steps(
-                # A step that even an infinitely sensitive layer would not need to be finer than.
-                allocate.Layer(self._filters(layer), np.inf, limit),
-                1.0,
+                self._finest(layer, self._finer.get(layer.weight, limit)), 1.0
             )
             for layer in self._layers
         }
@@ -163,6 +174,10 @@ class Calibration:
             )
         return best
 
+    def _finest(self, layer: Layer, limit: int) -> allocate.Layer:
+        """A layer whose grid reaches its largest weight, however sensitive it may be."""
+        return allocate.Layer(self._filters(layer), np.inf, limit)
+
     def _filters(self, layer: Layer) -> NDArray[np.float32]:
         filters = layer.filters(self._numbers[layer.weight])
         kept = self._kept.get(layer.weight)
@@ -172,20 +187,23 @@ class Calibration:
         """Masks of the weights that stay: the least sqrt(curvature) * |weight| go."""
         if not sparsity:
             return {}
+        layers = [layer for layer in self._layers if layer.weight not in self._finer]
         scores = [
             layer.filters(self._numbers[layer.weight])
             * np.float32(np.sqrt(self._curvatures[layer.weight]))
-            for layer in self._layers
+            for layer in layers
         ]
         counts = global_counts(scores, sparsity)
         return {
             layer.weight: ~smallest(score, count)
-            for layer, score, count in zip(self._layers, scores, counts, strict=True)
+            for layer, score, count in zip(layers, scores, counts, strict=True)
         }
 
     def _allocated(self) -> list[allocate.Layer]:
         return [
-            allocate.Layer(self._filters(layer), self._curvatures[layer.weight])
+            self._finest(layer, self._finer[layer.weight])
+            if layer.weight in self._finer
+            else allocate.Layer(self._filters(layer), self._curvatures[layer.weight])
             for layer in self._layers
         ]
 
@@ -208,7 +226,7 @@ class Calibration:
         changed: dict[str, NDArray[np.float32]] = {}
         for layer in self._layers:
             name = layer.weight
-            codes = self._codes(layer, steps[name], damping, limit)
+            codes = self._codes(layer, steps[name], damping, self._finer.get(name, limit))
             original = self._numbers[name]
             error = codes * steps[name][:, None] - layer.filters(original)
             if layer.bias is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from edgekit import __version__
 from edgekit.compress.calibrated import Calibrated, Calibration
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.goal import NOISE, CalibrationInputs, Goal, calibration_inputs
+from edgekit.compress.keep import Keep
 from edgekit.compress.measure import (
     CompressionReport,
     Fidelity,
@@ -48,6 +49,7 @@ def compress(
     calibration: CalibrationSource | None = None,
     preprocess: str | os.PathLike[str] | None = None,
     goal: Goal = NO_GOAL,
+    keep: Mapping[str, Keep] | None = None,
     dry_run: bool = False,
 ) -> CompressionReport:
     """Prune, quantize and entropy-code an ONNX model into one packed file.
@@ -64,6 +66,8 @@ def compress(
         kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
         calibration inputs it is met on noise.
+    keep: layers that stay finer, by name or pattern: bits of their codes, or "float". They aren't
+        pruned.
     dry_run: do all but write the file.
 
     The same source and settings give the same bytes. The file is read back and compared before
@@ -84,6 +88,7 @@ def compress(
         # With calibration the masks are chosen by sensitivity.
         sparsity=0.0 if calibration is not None else sparsity,
         scope=scope,
+        keep=keep,
     )
     name, kept = graph.name, graph.kept
     source_bytes, source_sha256 = graph.source_bytes, graph.source_sha256
@@ -152,7 +157,7 @@ def _calibrate(
     sparsity: float,
     coder: CoderName,
 ) -> Calibrated:
-    calibration = Calibration(graph, inputs.inputs, sparsity=sparsity)
+    calibration = Calibration(graph, inputs.inputs, sparsity=sparsity, keep=plan.keep)
     if goal.bits_per_weight is not None:
         return calibration.at_entropy(goal.bits_per_weight)
     if goal.max_divergence is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from edgekit.compress.keep import Keep, kept_layers
 from edgekit.compress.prune import check_sparsity, global_counts, layer_counts
 from edgekit.compress.quantize import check_bits
 from edgekit.errors import PlanError
@@ -39,7 +40,7 @@ class LayerPlan:
 class Plan:
     """What is to be done: the recipe as the user gave it, and each layer's share.
 
-    Tensors that aren't listed are stored.
+    Tensors that aren't listed are stored. keep: layers that stay finer, by name.
     """
 
     bits: int
@@ -47,6 +48,7 @@ class Plan:
     sparsity: float
     scope: Scope
     layers: tuple[LayerPlan, ...]
+    keep: Mapping[str, Keep] = field(default_factory=dict)
 
     def recipe(self) -> dict[str, Any]:
         """What the user asked for, as the manifest keeps it."""
@@ -55,6 +57,7 @@ class Plan:
             "method": self.method,
             "sparsity": self.sparsity,
             "scope": self.scope,
+            **({"keep": dict(self.keep)} if self.keep else {}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,26 +72,34 @@ def make_plan(
     method: Method = "uniform",
     sparsity: float = 0.0,
     scope: Scope = "global",
+    keep: Mapping[str, Keep] | None = None,
 ) -> Plan:
     """Plan the same bits and method for every weight tensor that is worth coding.
+
+    keep: other bits, or "float", for layers by name; they aren't pruned.
 
     sparsity: the share of these weights that become zero, smallest magnitudes first; over the
     whole model with scope "global", in each layer with scope "layer".
 
-    Raises PlanError for bits outside 2 to 8, sparsity outside [0, 1), or an unknown method or
-    scope.
+    Raises PlanError for bits outside 2 to 8, sparsity outside [0, 1), an unknown method or scope,
+    and a layer to keep that there isn't.
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     coded = [weight for weight in weights if is_coded(weight)]
-    pruned = [0] * len(coded)
+    kept = kept_layers(keep or {}, (weight.name for weight in coded))
+    pruned: dict[str, int] = {}
     if sparsity:
         counts = global_counts if scope == "global" else layer_counts
-        pruned = counts([weight.float32() for weight in coded], sparsity)
-    layers = tuple(
-        LayerPlan(weight.name, weight.shape, method, bits, count, weight.axis)
-        for weight, count in zip(coded, pruned, strict=True)
-    )
-    return Plan(bits, method, sparsity, scope, layers)
+        thinned = [weight for weight in coded if weight.name not in kept]
+        found = counts([weight.float32() for weight in thinned], sparsity)
+        pruned = {weight.name: count for weight, count in zip(thinned, found, strict=True)}
+    layers = []
+    for weight in coded:
+        width = kept.get(weight.name, bits)
+        if width != "float":
+            count = pruned.get(weight.name, 0)
+            layers.append(LayerPlan(weight.name, weight.shape, method, width, count, weight.axis))
+    return Plan(bits, method, sparsity, scope, tuple(layers), kept)
 
 
 def check_recipe(*, bits: int, method: str, sparsity: float, scope: str) -> None:
