@@ -75,9 +75,12 @@ def _report(plain: dict[str, Any]) -> BenchReport:
     cases = _entry(plain, "cases", list, "")
     if not cases:
         _wrong("cases", "must hold at least one case", cases)
+    settings: Settings = _typed(Settings, plain.get("settings"), "settings")
+    if not settings.threads or min(settings.threads) < 1 or settings.turn < 1:
+        _wrong("settings.threads and settings.turn", "must be at least 1", settings.threads)
     return BenchReport(
         created=_typed(str, plain.get("created"), "created"),
-        settings=_typed(Settings, plain.get("settings"), "settings"),
+        settings=settings,
         host=_typed(Host, plain.get("host"), "host"),
         before=_typed(State, plain.get("before"), "before"),
         after=_typed(State, plain.get("after"), "after"),
@@ -112,6 +115,11 @@ def _case(plain: object, where: str) -> Case:
         )
         if not same:
             _wrong(f"{where}.warm.{statistic}", f"doesn't follow from times_s ({value})", told)
+    endurance: Endurance | None = _typed(
+        Endurance | None, plain.get("endurance"), f"{where}.endurance"
+    )
+    if endurance is not None and not endurance.windows:
+        _wrong(f"{where}.endurance.windows", "must hold at least one window", [])
     return Case(
         path=_typed(str, plain.get("path"), f"{where}.path"),
         kind=_typed(str, plain.get("kind"), f"{where}.kind"),
@@ -125,7 +133,7 @@ def _case(plain: object, where: str) -> Case:
         warm=warm,
         times_s=times,
         profile=_typed(Profile | None, plain.get("profile"), f"{where}.profile"),
-        endurance=_typed(Endurance | None, plain.get("endurance"), f"{where}.endurance"),
+        endurance=endurance,
         accuracy=_typed(Accuracy | None, plain.get("accuracy"), f"{where}.accuracy"),
     )
 
@@ -170,6 +178,8 @@ def _plain(kind: Any, value: object, where: str) -> Any:
         # A number with many digits or a large exponent is none that we wrote.
         if not -_LARGEST < value < _LARGEST:
             _wrong(where, "must be a number of a sensible size", value)
+        if value < 0 and where.endswith(("_s", "_hz", "seconds", "top1")):
+            _wrong(where, "must not be below 0", value)
         return float(value)
     if kind is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value

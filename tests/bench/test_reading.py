@@ -102,6 +102,10 @@ def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
         (("before", "clocks", 0, "time_in_state"), {"fast": 1}, "whole numbers as keys"),
         (("settings", "spinning"), 0, "settings.spinning must be true or false"),
         (("warnings",), "hot", "warnings must be a list"),
+        (("settings", "threads"), [], "must be at least 1"),
+        (("settings", "turn"), 0, "must be at least 1"),
+        (("cases", 0, "cold", 0, "session_s"), -1.0, "must not be below 0"),
+        (("cases", 0, "endurance", "windows"), [], "must hold at least one window"),
     ],
 )
 def test_a_wrong_entry_is_named(place: tuple[str | int, ...], value: object, words: str) -> None:
