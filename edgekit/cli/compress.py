@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, PreprocessOption, show
+from edgekit.cli.common import Format, FormatOption, PreprocessOption, log, show
 from edgekit.errors import UsageError
 
 
@@ -34,6 +35,7 @@ class Coder(StrEnum):
 
 
 def compress(
+    ctx: typer.Context,
     source: Annotated[Path, typer.Argument(help="An ONNX file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The packed file to write.")
@@ -76,6 +78,13 @@ def compress(
         str | None,
         typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Settings from a file that --save-plan wrote; flags given here win."),
+    ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(help="Write this run's settings as TOML, to repeat it.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the table, write no file.")
     ] = False,
@@ -88,24 +97,37 @@ def compress(
     from edgekit.compress import pipeline
     from edgekit.compress.goal import Goal, parse_size
     from edgekit.compress.keep import parse_keep
+    from edgekit.compress.settings import Settings, read_settings, write_settings
     from edgekit.report.compression import render_table
 
-    report = pipeline.compress(
-        source,
-        output,
-        bits=bits,
-        method=method.value,
-        sparsity=sparsity,
-        scope=scope.value,
-        coder=coder.value,
-        calibration=calibration,
-        preprocess=preprocess,
-        goal=Goal(
-            bits_per_weight=bits_per_weight,
-            target_bytes=None if target_size is None else parse_size(target_size),
-            max_divergence=max_kl,
-        ),
-        keep=None if keep is None else parse_keep(keep),
-        dry_run=dry_run,
-    )
+    base = Settings() if plan is None else read_settings(plan)
+    bounds: dict[str, Any] = {
+        "bits_per_weight": bits_per_weight,
+        "target_bytes": None if target_size is None else parse_size(target_size),
+        "max_divergence": max_kl,
+    }
+    flags: dict[str, Any] = {
+        "bits": bits,
+        "method": method.value,
+        "sparsity": sparsity,
+        "scope": scope.value,
+        "coder": coder.value,
+        "calibration": calibration,
+        "preprocess": preprocess,
+        "keep": None if keep is None else parse_keep(keep),
+    }
+    given = {name: value for name, value in flags.items() if _is_given(ctx, name)}
+    # One bound takes the place of another.
+    goal = Goal(**bounds) if any(bound is not None for bound in bounds.values()) else base.goal
+    settings = replace(base, **given, goal=goal)
+    report = pipeline.compress(source, output, **settings.arguments(), dry_run=dry_run)
+    if settings.source_sha256 not in {"", report.source_sha256}:
+        log(f"edgekit: warning: {plan} was made for another model than {source}")
+    if save_plan is not None:
+        write_settings(replace(settings, source_sha256=report.source_sha256), save_plan)
     show(report, render_table, form)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,133 @@
+"""A run of `compress` as a TOML file that repeats it to the same bytes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from edgekit.compress.goal import Goal
+from edgekit.compress.keep import Keep
+from edgekit.compress.plan import Method, Scope, check_recipe
+from edgekit.errors import PlanError
+from edgekit.files import write_atomic
+from edgekit.packfile.writer import CoderName
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "bits": int,
+    "method": str,
+    "sparsity": (int, float),
+    "scope": str,
+    "coder": str,
+    "calibration": str,
+    "preprocess": str,
+    "bits_per_weight": (int, float),
+    "target_bytes": int,
+    "max_divergence": (int, float),
+    "keep": dict,
+    "source_sha256": str,
+}
+"""Every key of a plan file and what it holds."""
+
+_GOALS = ("bits_per_weight", "target_bytes", "max_divergence")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `compress` is asked for, all of it plain data.
+
+    source_sha256: of the ONNX file that the plan was made for; "" for any. The other fields are
+    the arguments of edgekit.compress.pipeline.compress.
+    """
+
+    bits: int = 8
+    method: Method = "uniform"
+    sparsity: float = 0.0
+    scope: Scope = "global"
+    coder: CoderName = "huffman"
+    calibration: str | None = None
+    preprocess: str | None = None
+    goal: Goal = field(default_factory=Goal)
+    keep: Mapping[str, Keep] = field(default_factory=dict)
+    source_sha256: str = ""
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments of `compress`."""
+        return {
+            "bits": self.bits,
+            "method": self.method,
+            "sparsity": self.sparsity,
+            "scope": self.scope,
+            "coder": self.coder,
+            "calibration": self.calibration,
+            "preprocess": self.preprocess,
+            "goal": self.goal,
+            "keep": self.keep or None,
+        }
+
+    def to_toml(self) -> str:
+        """The text of a plan file; what isn't set is left out."""
+        values: dict[str, object] = {
+            "source_sha256": self.source_sha256 or None,
+            "bits": self.bits,
+            "method": self.method,
+            "sparsity": self.sparsity,
+            "scope": self.scope,
+            "coder": self.coder,
+            "calibration": self.calibration,
+            "preprocess": self.preprocess,
+            **{name: getattr(self.goal, name) for name in _GOALS},
+        }
+        lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        if self.keep:
+            entries = [f"{_toml(name)} = {_toml(width)}" for name, width in self.keep.items()]
+            lines += ["", "[keep]", *entries]
+        return "\n".join(lines) + "\n"
+
+
+def write_settings(settings: Settings, path: str | os.PathLike[str]) -> None:
+    """Write a plan file. Raises OutputError."""
+    write_atomic(path, settings.to_toml().encode())
+
+
+def read_settings(path: str | os.PathLike[str]) -> Settings:
+    """Read a plan file. Raises PlanError that names the key, and the nearest to a misspelt one."""
+    name = os.fspath(path)
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"can't read the plan {name}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{name} isn't TOML: {error}") from error
+    for key, value in table.items():
+        if key not in _KINDS:
+            near = difflib.get_close_matches(key, _KINDS, 1)
+            raise PlanError(
+                f"{name}: no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        if isinstance(value, bool) or not isinstance(value, _KINDS[key]):
+            raise PlanError(f"{name}: {key} can't be {value!r}")
+    if table.get("coder", "huffman") not in get_args(CoderName):
+        raise PlanError(f"{name}: coder must be {' or '.join(get_args(CoderName))}")
+    try:
+        goal = Goal(**{key: table.pop(key) for key in _GOALS if key in table})
+        settings = Settings(**table, goal=goal)
+        check_recipe(
+            bits=settings.bits,
+            method=settings.method,
+            sparsity=settings.sparsity,
+            scope=settings.scope,
+        )
+    except PlanError as error:
+        raise PlanError(f"{name}: {error}") from error
+    return settings
+
+
+def _toml(value: object) -> str:
+    # Basic strings of TOML take JSON's escapes; integers and floats are written alike.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
