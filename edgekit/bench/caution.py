@@ -91,9 +91,9 @@ def _load(host: Host, before: State, after: State, others_busy: float | None) ->
     # these runs. So it speaks only where nothing was measured.
     if others_busy is not None:
         if others_busy > _BUSY:
-            found.append(f"other programs took {others_busy:.2f} of {cores or '?'} cores meanwhile")
+            found.append(f"other programs took {others_busy:.2f} of {_cores(cores)} meanwhile")
     elif before.load is not None and cores is not None and before.load > max(0.5, _BUSY * cores):
-        found.append(f"other programs were running: load {before.load:.2f} on {cores} cores")
+        found.append(f"other programs were running: load {before.load:.2f} on {_cores(cores)}")
     elif before.cpu_stalled is not None and before.cpu_stalled > _BUSY:
         found.append(f"tasks waited for a processor {before.cpu_stalled:.0%} of the time")
     stalled = max(before.memory_stalled or 0.0, after.memory_stalled or 0.0)
@@ -108,7 +108,11 @@ def _crowding(cores: int | None, cases: Sequence[Case]) -> list[str]:
     most = max((case.threads for case in cases), default=0)
     if cores is None or most <= cores:
         return []
-    return [f"{most} threads shared {cores} {'core' if cores == 1 else 'cores'}: they wait in turn"]
+    return [f"{most} threads shared {_cores(cores)}: they wait in turn"]
+
+
+def _cores(number: int | None) -> str:
+    return "1 core" if number == 1 else f"{number or 'an unknown number of'} cores"
 
 
 def _spread(cases: Sequence[Case]) -> list[str]:

@@ -132,6 +132,33 @@ class BenchComparison:
         return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A report and where it came from."""
+
+    path: str
+    report: BenchReport
+
+    def choose(self, choice: str | None) -> Case:
+        """The case called NAME, NAME:THREADS or NAME#2; the only one for None."""
+        if choice is None:
+            if len(self.report.cases) == 1:
+                return self.report.cases[0]
+            raise UsageError(f"{self.path} has several cases; choose one of {_listed(self.report)}")
+        found = _CHOICE.fullmatch(choice)
+        wanted = found.groupdict() if found else {"name": choice, "threads": None, "place": None}
+        cases = [
+            case
+            for case in self.report.cases
+            if wanted["name"] in {case.path, PurePath(case.path).name}
+            and wanted["threads"] in {None, str(case.threads)}
+        ]
+        place = int(wanted["place"] or 1)
+        if not 1 <= place <= len(cases):
+            raise UsageError(f"{self.path} has no case {choice!r}; it has {_listed(self.report)}")
+        return cases[place - 1]
+
+
 def bench_compare(
     old: str | os.PathLike[str],
     new: str | os.PathLike[str] | None = None,
@@ -152,28 +179,19 @@ def bench_compare(
     no case and where nothing matches, InputError for a file that isn't such a report.
     """
     _check(accept, margin, level)
-    old_path = os.fspath(old)
-    first = read_report(old)
-    if new is None:
-        if a is None or b is None:
-            raise UsageError("with one report name two of its cases: --a NAME --b NAME")
-        new_path, second = old_path, first
+    first = _Side(os.fspath(old), read_report(old))
+    second = first if new is None else _Side(os.fspath(new), read_report(new))
+    unmatched: list[str] = []
+    if a is None and b is None and new is not None:
+        chosen, unmatched = _matched(first.report, second.report)
     else:
-        new_path, second = os.fspath(new), read_report(new)
-    if a is None and b is None:
-        chosen, unmatched = _matched(first, second)
-    else:
-        left = _choose(first, a, old_path) if a is not None else None
-        right = _choose(second, b, new_path) if b is not None else None
-        if new is None and a == b:
-            right = _choose(first, f"{a}#2", old_path)
-        chosen, unmatched = [(left or _only(first, old_path), right or _only(second, new_path))], []
-    machines = machine_reasons(first, second)
-    pairs = tuple(
+        chosen = [_chosen(first, second, a, b)]
+    machines = machine_reasons(first.report, second.report)
+    pairs = [
         compare_cases(
             left,
             right,
-            turn=first.settings.turn,
+            turn=first.report.settings.turn,
             together=first is second,
             reasons=tuple(
                 reason
@@ -184,15 +202,20 @@ def bench_compare(
             level=level,
         )
         for left, right in chosen
-    )
-    names = [old_path] if first is second else [old_path, new_path]
+    ]
     notes = [
-        f"{PurePath(name).name}: {warning}"
-        for name, report in zip(names, (first, second), strict=False)
-        for warning in report.warnings
+        f"{PurePath(side.path).name}: {warning}"
+        for side in (first, second)
+        for warning in side.report.warnings
     ]
     return BenchComparison(
-        old_path, new_path, level, margin, pairs, tuple(unmatched), tuple(dict.fromkeys(notes))
+        first.path,
+        second.path,
+        level,
+        margin,
+        tuple(pairs),
+        tuple(unmatched),
+        tuple(dict.fromkeys(notes)),
     )
 
 
@@ -279,25 +302,14 @@ def _keyed(report: BenchReport) -> dict[tuple[str, int, int], Case]:
     return keyed
 
 
-def _choose(report: BenchReport, choice: str, path: str) -> Case:
-    found = _CHOICE.fullmatch(choice)
-    wanted = found.groupdict() if found else {"name": choice, "threads": None, "place": None}
-    cases = [
-        case
-        for case in report.cases
-        if wanted["name"] in {case.path, PurePath(case.path).name}
-        and wanted["threads"] in {None, str(case.threads)}
-    ]
-    place = int(wanted["place"] or 1)
-    if not 1 <= place <= len(cases):
-        raise UsageError(f"{path} has no case {choice!r}; it has {_listed(report)}")
-    return cases[place - 1]
-
-
-def _only(report: BenchReport, path: str) -> Case:
-    if len(report.cases) != 1:
-        raise UsageError(f"{path} has several cases; choose one of {_listed(report)}")
-    return report.cases[0]
+def _chosen(first: _Side, second: _Side, a: str | None, b: str | None) -> tuple[Case, Case]:
+    """The two cases that `a` and `b` name; a report's only case needs no name."""
+    if first is not second:
+        return first.choose(a), second.choose(b)
+    if a is None or b is None:
+        raise UsageError("with one report name two of its cases: --a NAME --b NAME")
+    # The same name twice means the first and the second of its cases.
+    return first.choose(a), first.choose(f"{a}#2" if a == b else b)
 
 
 def label(case: Case) -> str:
