@@ -85,8 +85,8 @@ class Pair:
 class BenchComparison:
     """Two reports side by side.
 
-    pairs: cases of the same file name and threads, or the two that were chosen. unmatched: cases
-    that only one report has, in words. notes: warnings of the reports themselves.
+    pairs: cases of the same file name and threads, or the two that were chosen. missing, added:
+    cases that only the old or the new report has. notes: warnings of the reports themselves.
     """
 
     old: str
@@ -94,7 +94,8 @@ class BenchComparison:
     level: float
     margin: float
     pairs: tuple[Pair, ...]
-    unmatched: tuple[str, ...]
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +108,8 @@ class BenchComparison:
             "level": self.level,
             "margin": self.margin,
             "pairs": [pair.to_dict() for pair in self.pairs],
-            "unmatched": list(self.unmatched),
+            "missing": list(self.missing),
+            "added": list(self.added),
             "notes": list(self.notes),
         }
 
@@ -115,10 +117,10 @@ class BenchComparison:
         """Why a gate at `slower` (a share) doesn't let the new report pass; empty where it does.
 
         A pair fails that is shown to be slower, by more than `slower` at the ratio's value. So
-        does one that can't be compared or has too few runs: a gate that could not look must not
-        be open.
+        does one that can't be compared or has too few runs, and a case that the new report lacks:
+        a gate that could not look must not be open.
         """
-        found = []
+        found = [f"{name} isn't in {self.new}" for name in self.missing]
         for pair in self.pairs:
             if pair.reasons:
                 words = "; ".join(reason.words for reason in pair.reasons)
@@ -130,6 +132,14 @@ class BenchComparison:
                     f"{pair.name} is {pair.ratio.value - 1:.1%} slower, more than {slower:.1%}"
                 )
         return tuple(found)
+
+    def unsure(self, slower: float) -> tuple[str, ...]:
+        """Pairs that may be slower by more than `slower`, for all that these runs show."""
+        return tuple(
+            pair.name
+            for pair in self.pairs
+            if pair.ratio is not None and pair.ratio.value <= 1 + slower < pair.ratio.high
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +191,10 @@ def bench_compare(
     _check(accept, margin, level)
     first = _Side(os.fspath(old), read_report(old))
     second = first if new is None else _Side(os.fspath(new), read_report(new))
-    unmatched: list[str] = []
+    missing: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     if a is None and b is None and new is not None:
-        chosen, unmatched = _matched(first.report, second.report)
+        chosen, missing, added = _matched(first.report, second.report)
     else:
         chosen = [_chosen(first, second, a, b)]
     machines = machine_reasons(first.report, second.report)
@@ -214,7 +225,8 @@ def bench_compare(
         level,
         margin,
         tuple(pairs),
-        tuple(unmatched),
+        missing,
+        added,
         tuple(dict.fromkeys(notes)),
     )
 
@@ -270,22 +282,18 @@ def _widest(
     return max(found, key=lambda ratio: ratio.high / ratio.low)
 
 
-def _matched(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Case, Case]], list[str]]:
-    """Cases of the same name, threads and place among their like; and those left over."""
+def _matched(
+    old: BenchReport, new: BenchReport
+) -> tuple[list[tuple[Case, Case]], tuple[str, ...], tuple[str, ...]]:
+    """Cases of the same name, threads and place among their like; those of one report only."""
     left, right = _keyed(old), _keyed(new)
-    shared = [key for key in left if key in right]
-    if shared:
-        pairs = [(left[key], right[key]) for key in shared]
-        alone = [
-            f"{label(case)}: only in the {side} report"
-            for side, mine, other in (("old", left, right), ("new", right, left))
-            for key, case in mine.items()
-            if key not in other
-        ]
-        return pairs, alone
+    if pairs := [(left[key], right[key]) for key in left if key in right]:
+        missing = (label(case) for key, case in left.items() if key not in right)
+        added = (label(case) for key, case in right.items() if key not in left)
+        return pairs, tuple(missing), tuple(added)
     if len(left) == len(right) == 1:
         # Two reports of one case each are compared whatever their files are called.
-        return [(old.cases[0], new.cases[0])], []
+        return [(old.cases[0], new.cases[0])], (), ()
     raise UsageError(
         "no case of the two reports has the same file name and threads; choose with --a and --b "
         f"among {_listed(old)} and {_listed(new)}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, show
+from edgekit.cli.common import Format, FormatOption, log, show
 from edgekit.errors import CheckFailedError, UsageError
 
 
@@ -52,6 +52,8 @@ def bench_compare(
     )
     show(comparison, render_table, form)
     failures = () if limit is None else comparison.failures(limit)
+    for name in comparison.unsure(limit) if limit is not None and not failures else ():
+        log(f"note: {name} may still be slower by {limit:.1%}: more --runs would narrow it down")
     if failures:
         raise CheckFailedError(f"--fail-if {fail_if} is met: {'; '.join(failures)}")
 

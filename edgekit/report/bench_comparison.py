@@ -76,7 +76,8 @@ def _explained(comparison: BenchComparison) -> list[str]:
             f"a verdict needs the whole interval beyond {comparison.margin:.0%}; it spans "
             f"{max(smallest) - 1:.1%} at most"
         )
-    lines += [f"left out: {words}" for words in comparison.unmatched]
+    lines += [f"only in the old report: {name}" for name in comparison.missing]
+    lines += [f"only in the new report: {name}" for name in comparison.added]
     lines += [f"warning: {note}" for note in comparison.notes]
     return lines
 

@@ -106,10 +106,7 @@ def test_cases_are_matched_by_name_and_threads_wherever_the_files_lay(save: Save
     )
 
     assert [pair.name for pair in comparison.pairs] == ["a.onnx"]
-    assert comparison.unmatched == (
-        "b.onnx:1: only in the old report",
-        "b.onnx:2: only in the new report",
-    )
+    assert (comparison.missing, comparison.added) == (("b.onnx:1",), ("b.onnx:2",))
 
 
 def test_single_cases_match_whatever_their_names(save: Save) -> None:
@@ -197,6 +194,25 @@ def test_a_gate_that_can_not_compare_stays_shut_unless_the_reason_is_accepted(sa
 
     assert failure == "a.onnx can't be compared: inputs: float32 2x3 and int8 2x3"
     assert bench_compare(old, new, accept=["inputs"]).failures(0.05) == ()
+
+
+def test_a_gate_stays_shut_where_the_new_report_lacks_a_case(save: Save) -> None:
+    one, two = case([1e-3] * 20), case([1e-3] * 20, path="b.onnx")
+    both, single = save("both.json", report(one, two)), save("single.json", report(one))
+
+    (failure,) = bench_compare(both, single).failures(0.05)
+
+    assert failure == f"b.onnx:1 isn't in {single}"
+    assert bench_compare(single, both).failures(0.05) == ()
+
+
+def test_what_the_runs_can_not_rule_out_is_told(save: Save, rng: np.random.Generator) -> None:
+    steady, noisy_one = np.tile([1e-3, 1.001e-3], 100), noisy(rng, 200)
+    old = save("old.json", report(case(steady)))
+    same, unclear = save("a.json", report(case(steady))), save("b.json", report(case(noisy_one)))
+
+    assert bench_compare(old, same).unsure(0.005) == ()
+    assert bench_compare(old, unclear).unsure(0.005) == ("a.onnx",)
 
 
 def test_the_same_reports_give_the_same_comparison(save: Save, rng: np.random.Generator) -> None:

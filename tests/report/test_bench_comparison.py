@@ -22,7 +22,9 @@ PAIR = compare_cases(
 
 
 def text(*pairs: Pair, notes: tuple[str, ...] = (), width: int = 80) -> str:
-    shown = BenchComparison("old.json", "new.json", 0.99, 0.02, pairs, ("b.onnx:1: left",), notes)
+    shown = BenchComparison(
+        "old.json", "new.json", 0.99, 0.02, pairs, ("b.onnx:1",), ("c.onnx:2",), notes
+    )
     console = Console(file=io.StringIO(), width=width, highlight=False)
     console.print(render_table(shown))
     file = console.file
@@ -62,7 +64,8 @@ def test_threads_stand_in_the_names_where_they_differ() -> None:
 def test_what_was_left_out_and_what_the_reports_warn_of_are_told() -> None:
     printed = text(PAIR, notes=("new.json: it was hot",))
 
-    assert "left out: b.onnx:1: left" in printed
+    assert "only in the old report: b.onnx:1" in printed
+    assert "only in the new report: c.onnx:2" in printed
     assert "warning: new.json: it was hot" in printed
 
 
