@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edgekit.cli import devices
 from edgekit.cli.common import SeedOption, log, stdout
+from edgekit.cli.devices import DeviceOption, DevicePythonOption, SshConfigOption
 from edgekit.errors import OutputError, UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -84,25 +85,32 @@ def bench(
             help="Also write the report to a .json, .csv, .md or .html file; repeatable.",
         ),
     ] = None,
+    device: DeviceOption = None,
+    device_python: DevicePythonOption = None,
+    ssh_config: SshConfigOption = None,
     form: Annotated[
         BenchFormat, typer.Option("--format", help="What to print.")
     ] = BenchFormat.TABLE,
 ) -> None:
     """Measure load time and latency of models on this machine."""
-    from edgekit.bench import measure
     from edgekit.files import write_atomic
     from edgekit.report import latency_files
     from edgekit.report.latency import render_table
 
-    outputs = output or []
+    outputs, on = output or [], device or []
+    suffixes = [f".{form.value}", *(path.suffix for path in outputs)]
+    devices.check_flags(on, device_python, ssh_config, suffixes)
     # What can't be written, and a package that is missing, is found before the measurement.
     renderers = [latency_files.renderer(path.suffix) for path in outputs]
     for path in outputs:
         if not path.parent.is_dir():
             raise OutputError(f"can't write {path}: there is no folder {path.parent}; create it")
     printer = None if form is BenchFormat.TABLE else latency_files.renderer(f".{form.value}")
-    report = measure.bench(
+    outcomes = devices.measure(
+        on,
         paths,
+        device_python,
+        ssh_config,
         warmup=warmup,
         runs=runs,
         threads=_numbers(threads, "--threads"),
@@ -120,15 +128,20 @@ def bench(
         sustain_s=None if sustain is None else _seconds(sustain, "--sustain"),
         evaluate=evaluate,
         preprocess=preprocess,
-        say=log if sys.stderr.isatty() else None,
     )
-    for path, render in zip(outputs, renderers, strict=True):
-        write_atomic(path, render([report]).encode())
-        log(f"wrote {path}")
+    reports = [outcome.report for outcome in outcomes if outcome.report is not None]
+    if reports:
+        for path, render in zip(outputs, renderers, strict=True):
+            write_atomic(path, render(reports).encode())
+            log(f"wrote {path}")
+        if printer is not None:
+            typer.echo(printer(reports), nl=False)
     if printer is None:
-        stdout().print(render_table(report))
-    else:
-        typer.echo(printer([report]), nl=False)
+        for outcome in outcomes:
+            if outcome.report is not None:
+                heading = [f"{outcome.device}\n"] if len(on) > 1 else []
+                stdout().print(*heading, render_table(outcome.report), sep="")
+    devices.tell_failures(outcomes)
 
 
 def _numbers(text: str, flag: str, *, least: int = 1) -> tuple[int, ...]:

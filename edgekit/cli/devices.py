@@ -1,7 +1,8 @@
-"""Benchmarks on devices for the command line: flags, and how failures are told."""
+"""Where a benchmark runs: here, or on devices; flags, and how failures are told."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,21 +30,6 @@ SshConfigOption = Annotated[
 ]
 
 
-def measure_on(
-    devices: Sequence[str],
-    paths: Sequence[Path],
-    python: str | None,
-    ssh_config: Path | None,
-    settings: dict[str, Any],
-) -> tuple[DeviceOutcome, ...]:
-    """Measure on all devices at the same time. Progress goes to stderr."""
-    from edgekit.bench.remote.run import bench_on_all
-
-    return bench_on_all(
-        devices, paths, python=python or "python3", ssh_config=ssh_config, say=log, **settings
-    )
-
-
 def check_flags(
     devices: Sequence[str], python: str | None, ssh_config: Path | None, suffixes: Sequence[str]
 ) -> None:
@@ -54,6 +40,30 @@ def check_flags(
         raise UsageError(
             "JSON holds the report of one device; several go into a table, .html, .md or .csv"
         )
+
+
+def measure(
+    devices: Sequence[str],
+    paths: Sequence[Path],
+    python: str | None,
+    ssh_config: Path | None,
+    **settings: Any,
+) -> tuple[DeviceOutcome, ...]:
+    """Measure on all devices at the same time, or here where there is none.
+
+    Here an error is raised; of devices it is part of the outcome. Progress goes to stderr.
+    """
+    if devices:
+        from edgekit.bench.remote.run import bench_on_all
+
+        return bench_on_all(
+            devices, paths, python=python or "python3", ssh_config=ssh_config, say=log, **settings
+        )
+    from edgekit.bench.measure import bench
+    from edgekit.bench.remote.run import DeviceOutcome
+
+    say = log if sys.stderr.isatty() else None
+    return (DeviceOutcome("", bench(paths, say=say, **settings), None),)
 
 
 def tell_failures(outcomes: Sequence[DeviceOutcome]) -> None:
