@@ -165,7 +165,8 @@ def _supervise(
     """Exit code and last words of a program, which ends when the link does."""
     child = subprocess.Popen(  # noqa: S603 - this Python, with words of ours
         command,
-        stdin=subprocess.DEVNULL,
+        # Stays open as long as this process lives; the worker ends with it.
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment,

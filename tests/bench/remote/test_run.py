@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,10 @@ def interrupted(script: str, word: str, times: int) -> Iterator[str]:
         while seen < times and (line := child.stdout.readline()):
             seen += word in line
         child.send_signal(signal.SIGINT)
-        _, trace = child.communicate(timeout=30)
+        try:
+            _, trace = child.communicate(timeout=30)
+        finally:
+            child.kill()
     yield trace
 
 
@@ -128,8 +133,22 @@ def test_ssh_is_told_to_ask_nothing_and_all_else_is_the_users(
 def test_a_device_without_python_is_named_with_its_system(
     device: FakeDevice, tiny_onnx_path: Path
 ) -> None:
-    with pytest.raises(DeviceError, match=r"no program no\$\(x\)thing on .*; it is a Linux"):
-        measure(tiny_onnx_path, python="no$(x)thing")
+    with pytest.raises(DeviceError, match=r"no program python9 on .*; it is a Linux"):
+        measure(tiny_onnx_path, python="python9")
+
+
+@pytest.mark.parametrize(
+    "name", ["$(touch {0})", "x; touch {0}", "'; touch {0} '", "~/`touch {0}`"]
+)
+def test_the_name_of_the_python_is_no_command(
+    device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path, name: str
+) -> None:
+    mark = tmp_path / "pwned"
+
+    with pytest.raises(DeviceError, match="no program"):
+        measure(tiny_onnx_path, python=name.format(mark))
+
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +238,31 @@ def test_a_benchmark_that_is_killed_is_told_with_its_last_words(
         measure(tiny_onnx_path, say=said.append)
 
     assert said[-1] == "pi@board:2222:  [2Jhi"
+    assert device.leftovers == []
+
+
+def test_a_killed_agent_takes_the_benchmark_with_it(
+    device: FakeDevice, tiny_onnx_path: Path
+) -> None:
+    pids = device.home / "pids"
+    device.startup(
+        "import os, sys\n"
+        "if 'edgekit.bench.remote.worker' in sys.orig_argv:\n"
+        f"    open({str(pids)!r}, 'w').write(f'{{os.getppid()}} {{os.getpid()}}')\n"
+    )
+
+    def kill(line: str) -> None:
+        if "measuring" in line:
+            os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
+
+    with pytest.raises(DeviceError, match="stopped while measuring"):
+        measure(tiny_onnx_path, runs=10**9, say=kill)
+
+    worker = Path("/proc") / pids.read_text().split()[1]
+    deadline = time.monotonic() + 10
+    while (worker.exists() or device.leftovers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not worker.exists()
     assert device.leftovers == []
 
 
