@@ -37,6 +37,12 @@ def verify(
     max_difference: Annotated[
         float | None, typer.Option(min=0, help="Largest difference that the output may have.")
     ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Restore the worst layers one by one, and say which to keep finer."
+        ),
+    ] = False,
     threads: ThreadsOption = None,
     seed: SeedOption = 0,
     form: FormatOption = Format.TABLE,
@@ -50,6 +56,7 @@ def verify(
         against=against,
         data=data,
         preprocess=preprocess,
+        layers=layers,
         threads=threads,
         seed=seed,
         min_agreement=min_agreement,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.runtime.blame import Blame
 from edgekit.runtime.parity import Difference
 from edgekit.runtime.verify import Answers, VerifyReport
 
@@ -31,6 +34,8 @@ def render_table(report: VerifyReport) -> RenderableType:
         _add_answers(facts, report.answers)
         parts += [Text(), _worst("layer output", report.answers.layers)]
         parts += [Text(), _worst("weight", report.answers.weights)]
+    if report.blame is not None:
+        parts += [Text(), _blame(report.blame), Text(), Text(_advice(report.blame))]
     return Group(*parts)
 
 
@@ -69,3 +74,37 @@ def _worst(kind: str, differences: tuple[Difference, ...]) -> Table:
     for found in sorted(differences, key=lambda item: -item.relative)[:_WORST]:
         table.add_row(found.name, f"{found.largest:.4g}", f"{found.relative:.2%}")
     return table
+
+
+def _blame(blame: Blame) -> Table:
+    """The layers that were restored, those first that win back most."""
+    restored = [layer for layer in blame.layers if layer.divergence is not None]
+    labelled = any(layer.accuracy is not None for layer in restored)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer, restored alone", overflow="fold")
+    for heading in ("weights", "output", "nats won", "agreement"):
+        table.add_column(heading, justify="right")
+    if labelled:
+        table.add_column("top-1", justify="right")
+    for layer in sorted(restored, key=lambda layer: -(layer.divergence or 0.0)):
+        cells = [
+            _decibels(layer.weight_snr),
+            _decibels(layer.output_snr),
+            f"{layer.divergence:+.4f}",
+            f"{layer.agreement or 0.0:+.2f}",
+        ]
+        if labelled:
+            cells.append(f"{layer.accuracy or 0.0:+.2f}")
+        table.add_row(layer.name.removesuffix(".weight"), *cells)
+    return table
+
+
+def _advice(blame: Blame) -> str:
+    measured = f"{blame.divergence:.4f} nats on {blame.inputs:,} inputs"
+    if not blame.keep:
+        return f"{measured}: no single layer wins back a tenth of it"
+    return f"{measured}; these layers cost most: --keep '{blame.keep}'"
+
+
+def _decibels(ratio: float) -> str:
+    return f"{ratio:.1f} dB" if math.isfinite(ratio) else "exact"

@@ -15,6 +15,7 @@ from edgekit.data import Labelled, load_labelled
 from edgekit.errors import CorruptError, UsageError
 from edgekit.packfile import open_packfile
 from edgekit.packfile.pictures import packed_preprocess
+from edgekit.runtime.blame import Blame, blame_layers
 from edgekit.runtime.parity import (
     Difference,
     accuracy,
@@ -24,6 +25,7 @@ from edgekit.runtime.parity import (
     weight_differences,
 )
 from edgekit.runtime.side_by_side import (
+    Model,
     feeds,
     layer_differences,
     open_model,
@@ -32,6 +34,7 @@ from edgekit.runtime.side_by_side import (
 )
 
 _RANDOM_INPUTS = 8
+_BLAME_INPUTS = 500
 _MOST_PICTURES = 2000
 """Of a folder, so that 1.2 GB hold them at 224x224."""
 
@@ -81,7 +84,8 @@ class Answers:
 class VerifyReport:
     """Integrity, answers where there is a reference, accuracy alone where there are data alone.
 
-    failures: one line for each wanted bound that isn't met.
+    blame: which layers cost most, where it was asked for. failures: one line for each wanted bound
+    that isn't met.
     """
 
     path: str
@@ -89,6 +93,7 @@ class VerifyReport:
     answers: Answers | None
     accuracy: float | None
     data: str | None
+    blame: Blame | None
     failures: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +107,7 @@ def verify(
     against: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | None = None,
+    layers: bool = False,
     threads: int | None = None,
     seed: int = 0,
     min_agreement: float | None = None,
@@ -113,6 +119,7 @@ def verify(
     packed: the packed file. against: the original ONNX file, or another packed one. data: a name
     or path that edgekit.data.load_labelled takes; without it, 8 inputs of normal numbers are drawn
     with `seed`. preprocess: how pictures become inputs, where the packed file doesn't say it.
+    layers: also restore the worst layers one by one.
     min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
     accuracy that may be lost. max_difference: largest difference that the first output may have.
 
@@ -125,6 +132,8 @@ def verify(
         raise UsageError(
             "a bound on agreement, drop or difference needs a model to compare with: --against"
         )
+    if layers and against is None:
+        raise UsageError("finding the layer that broke needs the original model: --against")
     integrity = check_integrity(packed)
     labelled = None
     if data is not None:
@@ -132,10 +141,13 @@ def verify(
         labelled = load_labelled(data, preprocess=pictures, most=_MOST_PICTURES)
     if max_drop is not None and (labelled is None or labelled.labels is None):
         raise UsageError("a bound on the drop of accuracy needs data with labels: --data")
-    answers = None
-    alone = None
+    answers = blame = alone = None
     if against is not None:
-        answers = _compare(packed, against, labelled, threads, seed)
+        reference, other = open_model(against, threads), open_model(packed, threads)
+        names = (os.fspath(against), os.fspath(packed))
+        answers = _compare(reference, other, names, labelled, threads=threads, seed=seed)
+        if layers:
+            blame = _blame(reference, other, labelled, seed, answers)
     elif labelled is not None and labelled.labels is not None:
         model = open_model(packed, threads)
         found = outputs(model, feeds(model, labelled.inputs))
@@ -146,6 +158,7 @@ def verify(
         answers,
         alone,
         None if labelled is None else f"{labelled.name} {labelled.split}, {labelled.source}",
+        blame,
         _failures(answers, min_agreement, max_drop, max_difference),
     )
 
@@ -171,13 +184,14 @@ def check_integrity(packed: str | os.PathLike[str]) -> Integrity:
 
 
 def _compare(
-    packed: str | os.PathLike[str],
-    against: str | os.PathLike[str],
+    reference: Model,
+    other: Model,
+    names: tuple[str, str],
     labelled: Labelled | None,
+    *,
     threads: int | None,
     seed: int,
 ) -> Answers:
-    reference, other = open_model(against, threads), open_model(packed, threads)
     if labelled is None:
         batches = random_feed(reference, _RANDOM_INPUTS, np.random.default_rng(seed))
     else:
@@ -185,13 +199,13 @@ def _compare(
     expected, found = outputs(reference, batches), outputs(other, batches)
     if expected.shape != found.shape:
         raise UsageError(
-            f"{os.fspath(against)} answers in shape {expected.shape} and {os.fspath(packed)} in "
+            f"{names[0]} answers in shape {expected.shape} and {names[1]} in "
             f"{found.shape}; they aren't forms of one model"
         )
     labels = None if labelled is None or labelled.labels is None else labelled.labels[: len(found)]
     is_scores = expected.ndim == 2 and expected.shape[1] > 1
     return Answers(
-        reference=os.fspath(against),
+        reference=names[0],
         data="random numbers" if labelled is None else labelled.name,
         split=f"seed {seed}" if labelled is None else labelled.split,
         source="" if labelled is None else labelled.source,
@@ -205,6 +219,18 @@ def _compare(
         weights=weight_differences(reference.weights, other.weights),
         layers=layer_differences(reference, other, batches[0], threads),
     )
+
+
+def _blame(
+    reference: Model, other: Model, labelled: Labelled | None, seed: int, answers: Answers
+) -> Blame:
+    if labelled is not None:
+        inputs, labels = labelled.inputs[:_BLAME_INPUTS], labelled.labels
+    else:
+        rng = np.random.default_rng(seed)
+        (feed,) = random_feed(reference, _RANDOM_INPUTS, rng)
+        inputs, labels = next(iter(feed.values())), None
+    return blame_layers(reference, other, inputs, labels, answers.layers)
 
 
 def _json_values(items: list[tuple[str, Any]]) -> dict[str, Any]:
