@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from edgekit.bench.measure import bench
-from edgekit.bench.remote.agent import PROGRESS
+from edgekit.bench.remote.agent import FOLDER_PREFIX, PROGRESS
 from edgekit.bench.results import BenchReport
 from edgekit.codec import native
 from edgekit.errors import EdgekitError
@@ -28,7 +28,12 @@ NUMPY_DECODES = (
 
 def main() -> int:
     """Measure; 0 if there is a result, also where that is an error meant for the caller."""
-    threading.Thread(target=_end_with_agent, daemon=True).start()
+    folder = Path.cwd()
+    if not (folder.name.startswith(FOLDER_PREFIX) and Path("order.json").is_file()):
+        # Anywhere else the cleaning up would take what isn't ours.
+        sys.stderr.write("this program is started by edgekit.bench.remote.agent alone\n")
+        return 2
+    threading.Thread(target=_end_with_agent, args=(folder,), daemon=True).start()
     order = json.loads(Path("order.json").read_text())
     say(f"measuring {', '.join(order['models'])}")
     try:
@@ -53,10 +58,10 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _end_with_agent() -> None:
+def _end_with_agent(folder: Path) -> None:
     """Clean up in place of an agent that was killed: its end is the end of our input."""
     sys.stdin.buffer.read()
-    shutil.rmtree(Path.cwd(), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -241,6 +241,27 @@ def test_a_benchmark_that_is_killed_is_told_with_its_last_words(
     assert device.leftovers == []
 
 
+@pytest.mark.parametrize("has_order", [False, True])
+def test_a_worker_touches_no_folder_that_an_agent_did_not_make(
+    tmp_path: Path, has_order: bool
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    if has_order:
+        (tmp_path / "order.json").write_text("{}")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit.bench.remote.worker"],
+        check=False,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+    assert done.returncode == 2
+    assert b"started by edgekit.bench.remote.agent" in done.stderr
+    assert (tmp_path / "mine.txt").exists()
+
+
 def test_a_killed_agent_takes_the_benchmark_with_it(
     device: FakeDevice, tiny_onnx_path: Path
 ) -> None:
