@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekit.bench.remote.worker import NUMPY_DECODES
+
 MOST_DIFFERENCE = 1e-4
 """Of an output, relative to the largest one: float kernels add in different orders."""
 
@@ -49,6 +51,13 @@ def main(folder: Path) -> None:
     _demand(found["decoder"]["found"] == "compiled", "doctor misses the compiled decoder")
     _demand("no dotprod" in found["int8"]["found"], f"int8 is said to be {found['int8']['found']}")
     _say("doctor", f"{found['processor']['found']}; int8: {found['int8']['found']}")
+
+    device = json.loads((folder / "device.json").read_text())
+    found_cpu = device["host"]["cpu"]["architecture"]
+    _demand(found_cpu == "aarch64", f"the device is said to be {found_cpu}")
+    _demand(NUMPY_DECODES in device["warnings"], "no word about a decoder that isn't compiled")
+    _demand(device["cases"][0]["path"] == str(folder / "model.ekp"), "the device's name leaks out")
+    _say("device", "a machine of another kind gets the sources and sends its report")
 
 
 def _digests(folder: Path, machine: str) -> dict[str, dict[str, str]]:

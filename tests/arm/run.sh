@@ -35,7 +35,7 @@ install_missing() {
 
 # Python of Debian 12 and the wheels of the plain install. No script of a package runs.
 build_root() {
-    local packages=python3,libstdc++6,libgcc-s1,libgomp1,zlib1g,libexpat1,libffi8,libssl3,libpython3.11-dev
+    local packages=dash,python3,libstdc++6,libgcc-s1,libgomp1,zlib1g,libexpat1,libffi8,libssl3,libpython3.11-dev
     mmdebstrap --quiet --arch=arm64 --variant=extract --include="$packages" bookworm "$root"
     local wheels=(--only-binary=:all: --python-version 3.11 --implementation cp)
     for platform in manylinux_2_28 manylinux_2_27 manylinux2014; do
@@ -79,18 +79,32 @@ write_cpuinfo() {
     done >"$build/cpuinfo"
 }
 
+# Two programs: `arm PYTHONPATH COMMAND...` runs a command of the root, and `ssh`, which takes the
+# root for a device whatever address it is given.
+write_programs() {
+    mkdir "$build/bin"
+    cat >"$build/bin/arm" <<END
+#!/bin/sh
+set -eu
+export ARM_PATH=\$1
+shift
+exec timeout 300 unshare -m sh -euc '
+    mount -t proc none "$root/proc"
+    mount -t sysfs none "$root/sys"
+    mount --bind /dev "$root/dev"
+    mount --bind "$build/cpuinfo" "$root/proc/cpuinfo"
+    exec env -i PATH=/usr/bin:/bin HOME=/tmp QEMU_CPU=cortex-a72 ORT_DISABLE_TELEMETRY=1 \\
+        PYTHONPATH="\$ARM_PATH" "$(command -v chroot)" "$root" "\$@"' - "\$@"
+END
+    cat >"$build/bin/ssh" <<END
+#!/bin/bash
+exec "$build/bin/arm" /opt/site sh -c "\${!#}"
+END
+    chmod +x "$build/bin/arm" "$build/bin/ssh"
+}
+
 on_arm() { # arguments of Python...
-    # shellcheck disable=SC2016  # the inner shell reads its own arguments
-    timeout 300 unshare -m sh -euc '
-        root=$1 cpuinfo=$2
-        shift 2
-        mount -t proc none "$root/proc"
-        mount -t sysfs none "$root/sys"
-        mount --bind /dev "$root/dev"
-        mount --bind "$cpuinfo" "$root/proc/cpuinfo"
-        exec env -i PATH=/usr/bin HOME=/tmp QEMU_CPU=cortex-a72 ORT_DISABLE_TELEMETRY=1 \
-            PYTHONPATH=/opt/src:/opt/site "$(command -v chroot)" "$root" python3.11 "$@"' \
-        - "$root" "$build/cpuinfo" "$@"
+    "$build/bin/arm" /opt/src:/opt/site python3.11 "$@"
 }
 
 edgekit() { # verb, arguments...
@@ -106,6 +120,7 @@ build_root
 build_decoder
 register_emulator
 write_cpuinfo
+write_programs
 
 "$python" -m tests.arm.prepare "$build/work"
 "$python" -m tests.arm.answers "$build/work" x86_64
@@ -115,5 +130,7 @@ edgekit verify /opt/work/model.ekp --against /opt/work/model.onnx --format json 
 edgekit bench /opt/work/model.ekp /opt/work/model.onnx --runs 3 --warmup 1 --format json \
     >"$build/work/bench.json"
 edgekit doctor --format json >"$build/work/doctor.json"
+PATH="$build/bin:$PATH" .venv/bin/edgekit bench "$build/work/model.ekp" --device ssh://board \
+    --device-python python3.11 --runs 3 --warmup 1 --no-cold --format json >"$build/work/device.json"
 cp "$root"/opt/work/*-aarch64.* "$build/work/"
 "$python" -m tests.arm.compare "$build/work"

@@ -25,6 +25,6 @@ install_missing() {
 
 install_missing
 "$python" -m venv "$build/board"
-"$build/board/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt \
+"$build/board/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt \
     numpy onnxruntime
 BOARD_PYTHON=$build/board/bin/python "$python" -m pytest -q tests/remote/over_ssh.py "$@"
