@@ -5,80 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
-from edgekit.bench.comparable import REASONS, Reason, case_reasons, machine_reasons
+from edgekit.bench.comparable import REASONS, case_reasons, machine_reasons
 from edgekit.bench.reading import read_report
 from edgekit.bench.results import BenchReport, Case
-from edgekit.bench.statistics import Ratio, median_ratio
+from edgekit.bench.verdict import LEVEL, MARGIN, Pair, Verdict, compare_cases
 from edgekit.errors import UsageError
 
-LEVEL = 0.99
-MARGIN = 0.02
-"""Differences below this share count as none: the place of a model's memory alone changes times
-by as much from one process to the next."""
-
-_FEWEST_RUNS = 10
-_FEWEST_BLOCKS = 5
-_STEP = 4
-_SEED = 0
-
 _CHOICE = re.compile(r"(?P<name>.+?)(?::(?P<threads>\d+))?(?:#(?P<place>\d+))?")
-
-
-class Verdict(StrEnum):
-    """What the runs show of a pair."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    SAME = "no difference"
-    UNDECIDED = "too few runs"
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A case and what it is compared with.
-
-    ratio: new median over old one; None where there are too few runs for an interval.
-    reasons: what speaks against comparing the two, but for what the caller accepts.
-    """
-
-    old: Case
-    new: Case
-    ratio: Ratio | None
-    verdict: Verdict
-    reasons: tuple[Reason, ...]
-
-    @property
-    def name(self) -> str:
-        """The file's name, or both names where they differ."""
-        old, new = PurePath(self.old.path).name, PurePath(self.new.path).name
-        return old if old == new else f"{old} -> {new}"
-
-    @property
-    def comparable(self) -> bool:
-        """Whether a difference can be put down to the models."""
-        return not self.reasons
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "name": self.name,
-            **{
-                side: {"path": case.path, "threads": case.threads, "p50_s": case.warm.p50_s}
-                for side, case in (("old", self.old), ("new", self.new))
-            },
-            "ratio": None if self.ratio is None else asdict(self.ratio),
-            "verdict": self.verdict.value,
-            "comparable": self.comparable,
-            "reasons": [asdict(reason) for reason in self.reasons],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +123,10 @@ def bench_compare(
     or NAME#2 for the second of one name. accept: keys of REASONS that don't speak against it.
     margin: share below which a difference counts as none. level: of the ratio's interval.
 
-    A verdict needs the whole interval beyond the margin. Raises UsageError for a choice that names
-    no case and where nothing matches, InputError for a file that isn't such a report.
+    A verdict needs the whole interval of the medians beyond the margin, and that of the fast runs
+    too: a slower model is slower in its best runs, while a neighbour slows down only some. Raises
+    UsageError for a choice that names no case and where nothing matches, InputError for a file that
+    isn't such a report.
     """
     _check(accept, margin, level)
     first = _Side(os.fspath(old), read_report(old))
@@ -229,57 +169,6 @@ def bench_compare(
         added,
         tuple(dict.fromkeys(notes)),
     )
-
-
-def compare_cases(
-    old: Case,
-    new: Case,
-    *,
-    turn: int,
-    together: bool,
-    reasons: tuple[Reason, ...] = (),
-    margin: float = MARGIN,
-    level: float = LEVEL,
-) -> Pair:
-    """One pair. turn: runs in a row. together: both cases took turns in one measurement."""
-    paired = together and len(old.times_s) == len(new.times_s)
-    ratio = _widest(new.times_s, old.times_s, turn=turn, paired=paired, level=level)
-    verdict = Verdict.SAME
-    if ratio is None:
-        verdict = Verdict.UNDECIDED
-    elif ratio.low > 1 + margin:
-        verdict = Verdict.SLOWER
-    elif ratio.high < 1 / (1 + margin):
-        verdict = Verdict.FASTER
-    return Pair(old, new, ratio, verdict, reasons)
-
-
-def _widest(
-    new: Sequence[float], old: Sequence[float], *, turn: int, paired: bool, level: float
-) -> Ratio | None:
-    """The widest interval over blocks from one turn to a fifth of the runs.
-
-    How long times stay alike isn't known beforehand: a neighbour may disturb one turn or twenty.
-    Too long a block only makes the interval wider. Five blocks are the fewest that tell anything
-    of their own spread.
-    """
-    shortest = min(len(new), len(old))
-    if shortest < _FEWEST_RUNS:
-        return None
-    longest = shortest // _FEWEST_BLOCKS
-    shortest_block = min(turn, longest)
-    blocks = {shortest_block}
-    block = longest
-    while block > shortest_block:
-        blocks.add(block)
-        block //= _STEP
-    found = [
-        median_ratio(
-            new, old, np.random.default_rng(_SEED), level=level, block=block, paired=paired
-        )
-        for block in sorted(blocks)
-    ]
-    return max(found, key=lambda ratio: ratio.high / ratio.low)
 
 
 def _matched(

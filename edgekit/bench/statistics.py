@@ -1,4 +1,4 @@
-"""Summaries of measured times: quantiles, an interval of the median, the ratio of two medians."""
+"""Summaries of measured times: quantiles, an interval of the median, the ratio of two samples."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The median of one sample over that of another, with its bootstrap interval."""
+    """A percentile of one sample over that of another, with its bootstrap interval."""
 
     value: float
     low: float
@@ -135,17 +135,18 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(ordered[rank - 1]), float(ordered[n - rank]), 1 - 2 * below)
 
 
-def median_ratio(
+def quantile_ratio(
     new: ArrayLike,
     old: ArrayLike,
     rng: np.random.Generator,
     *,
+    percent: float = 50.0,
     level: float = 0.99,
     resamples: int = RESAMPLES,
     block: int = 1,
     paired: bool = False,
 ) -> Ratio:
-    """Median of `new` over median of `old`, with a bootstrap interval.
+    """A percentile of `new` over that of `old`, by default the medians, with a bootstrap interval.
 
     Both samples are drawn anew with replacement, in runs of `block` neighbours that wrap around
     the end: times that lie close together in time are alike, and drawing them one by one would
@@ -155,11 +156,13 @@ def median_ratio(
     The ends are the percentiles, moved away from the ratio by what Student's t of the number of
     blocks is wider than the normal distribution, because few blocks know their own spread badly.
     (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 8.2.3.)
-    Raises ValueError where a median isn't above 0, and for a block longer than half a sample.
+    Raises ValueError where a percentile isn't above 0, for a block longer than half a sample, and
+    for pairs of two sizes.
     """
     numerator, denominator = _sample(new), _sample(old)
-    if np.median(numerator) <= 0 or np.median(denominator) <= 0:
-        raise ValueError("a ratio needs medians above 0")
+    (above,), (below,) = percentiles(numerator, (percent,)), percentiles(denominator, (percent,))
+    if above <= 0 or below <= 0:
+        raise ValueError("a ratio needs values above 0")
     if paired and numerator.size != denominator.size:
         raise ValueError(f"pairs need one size, got {numerator.size} and {denominator.size}")
     shortest = min(numerator.size, denominator.size)
@@ -173,13 +176,14 @@ def median_ratio(
                 denominator,
                 rng,
                 min(rows, resamples - start),
+                percent=percent,
                 block=block,
                 paired=paired,
             )
             for start in range(0, resamples, rows)
         ]
     )
-    value = float(np.median(numerator) / np.median(denominator))
+    value = above / below
     tail = 50 * (1 - level)
     low, high = percentiles(drawn, (tail, 100 - tail))
     wider = _small_sample_factor(shortest // block, level)
@@ -198,14 +202,18 @@ def _drawn_logs(
     rng: np.random.Generator,
     count: int,
     *,
+    percent: float,
     block: int,
     paired: bool,
 ) -> NDArray[np.float64]:
-    """Logarithms of `count` ratios of medians drawn anew."""
+    """Logarithms of `count` ratios of percentiles drawn anew."""
     places = _block_places(new.size, block, rng, count)
     others = places if paired else _block_places(old.size, block, rng, count)
-    ratios = np.median(new[places], axis=1) / np.median(old[others], axis=1)
-    logs: NDArray[np.float64] = np.log(ratios)
+    above, below = (
+        np.percentile(drawn, percent, axis=1, method="linear")
+        for drawn in (new[places], old[others])
+    )
+    logs: NDArray[np.float64] = np.log(above / below)
     return logs
 
 

@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.bench.compare import BenchComparison, Pair
+from edgekit.bench.compare import BenchComparison
+from edgekit.bench.verdict import Pair, Verdict, side
 from edgekit.report.words import count, milliseconds
 
 
@@ -76,6 +77,14 @@ def _explained(comparison: BenchComparison) -> list[str]:
             f"a verdict needs the whole interval beyond {comparison.margin:.0%}; it spans "
             f"{max(smallest) - 1:.1%} at most"
         )
+    lines += [
+        f"{pair.name}: the medians differ but the fastest tenths don't, as where other programs "
+        "slow down some runs"
+        for pair in comparison.pairs
+        if pair.ratio is not None
+        and pair.verdict is Verdict.SAME
+        and side(pair.ratio, comparison.margin) is not Verdict.SAME
+    ]
     lines += [f"only in the old report: {name}" for name in comparison.missing]
     lines += [f"only in the new report: {name}" for name in comparison.added]
     lines += [f"warning: {note}" for note in comparison.notes]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekit.bench.compare import Verdict, bench_compare, compare_cases
+from edgekit.bench.compare import bench_compare
 from edgekit.bench.results import BenchReport
+from edgekit.bench.verdict import Verdict, compare_cases
 from edgekit.errors import UsageError
 from tests.bench.reports import case, report
 
@@ -71,6 +72,19 @@ def test_what_disturbs_both_cases_of_one_measurement_cancels_out(rng: np.random.
 
     assert together.verdict is Verdict.SLOWER
     assert apart.verdict is Verdict.SAME
+
+
+def test_what_slows_only_some_runs_is_no_verdict(rng: np.random.Generator) -> None:
+    quiet = 1e-3 * np.exp(rng.normal(0, 0.005, 300))
+    disturbed = quiet * np.where(rng.random(300) < 0.7, 1.3, 1.0)
+
+    pair = compare_cases(case(quiet), case(disturbed), turn=10, together=False)
+
+    assert pair.ratio is not None
+    assert pair.fast is not None
+    assert pair.ratio.low > 1.1
+    assert pair.fast.value == pytest.approx(1, abs=0.01)
+    assert pair.verdict is Verdict.SAME
 
 
 def test_a_difference_within_the_margin_counts_as_none(save: Save) -> None:
@@ -232,5 +246,6 @@ def test_plain_data_hold_the_verdict_and_its_reasons(save: Save) -> None:
 
     (pair,) = plain["pairs"]
     assert pair["ratio"] == {"value": 2.0, "low": 2.0, "high": 2.0, "level": 0.99}
+    assert pair["fast_ratio"] == pair["ratio"]
     assert (pair["verdict"], pair["comparable"], pair["reasons"]) == ("slower", True, [])
     assert plain["notes"] == ["new.json: it was hot"]

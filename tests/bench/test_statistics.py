@@ -8,8 +8,8 @@ import pytest
 from edgekit.bench.statistics import (
     _small_sample_factor,
     median_interval,
-    median_ratio,
     percentiles,
+    quantile_ratio,
     summarize,
 )
 
@@ -85,7 +85,7 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says(rng: np.random.
 def test_the_bootstrap_finds_a_real_difference(rng: np.random.Generator) -> None:
     old, new = rng.normal(1.0, 0.02, 100), rng.normal(1.1, 0.02, 100)
 
-    ratio = median_ratio(new, old, rng)
+    ratio = quantile_ratio(new, old, rng)
 
     assert 1.05 < ratio.low < ratio.value < ratio.high < 1.15
 
@@ -93,7 +93,7 @@ def test_the_bootstrap_finds_a_real_difference(rng: np.random.Generator) -> None
 def test_the_bootstrap_seldom_finds_one_between_equals(rng: np.random.Generator) -> None:
     wrong = 0
     for _ in range(100):
-        ratio = median_ratio(rng.gamma(4, size=80), rng.gamma(4, size=80), rng, resamples=400)
+        ratio = quantile_ratio(rng.gamma(4, size=80), rng.gamma(4, size=80), rng, resamples=400)
         wrong += not ratio.low <= 1 <= ratio.high
 
     assert wrong <= 5
@@ -102,22 +102,33 @@ def test_the_bootstrap_seldom_finds_one_between_equals(rng: np.random.Generator)
 def test_a_seed_repeats_the_interval() -> None:
     new, old = np.linspace(1, 2, 40), np.linspace(1, 3, 50)
 
-    first = median_ratio(new, old, np.random.default_rng(1))
+    first = quantile_ratio(new, old, np.random.default_rng(1))
 
-    assert first == median_ratio(new, old, np.random.default_rng(1))
-    assert first != median_ratio(new, old, np.random.default_rng(2))
+    assert first == quantile_ratio(new, old, np.random.default_rng(1))
+    assert first != quantile_ratio(new, old, np.random.default_rng(2))
+
+
+def test_another_percentile_has_its_own_ratio(rng: np.random.Generator) -> None:
+    old = np.linspace(1, 2, 101)
+    new = np.concatenate([old[:50], 2 * old[50:]])
+
+    fast, slow = (quantile_ratio(new, old, rng, percent=percent) for percent in (10, 90))
+
+    assert fast.value == pytest.approx(1.0)
+    assert slow.value == pytest.approx(2.0)
+    assert fast.high < 1.5 < slow.low
 
 
 def test_a_median_of_zero_has_no_ratio(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        median_ratio([1.0], [0.0], rng)
+        quantile_ratio([1.0], [0.0], rng)
 
 
 def test_blocks_widen_the_interval_of_times_that_stay_alike(rng: np.random.Generator) -> None:
     old, new = (np.exp(np.repeat(rng.normal(0, 0.05, 20), 10)) for _ in range(2))
 
-    single = median_ratio(new, old, np.random.default_rng(1))
-    blocks = median_ratio(new, old, np.random.default_rng(1), block=10)
+    single = quantile_ratio(new, old, np.random.default_rng(1))
+    blocks = quantile_ratio(new, old, np.random.default_rng(1), block=10)
 
     assert blocks.value == single.value
     assert math.log(blocks.high / blocks.low) > 1.5 * math.log(single.high / single.low)
@@ -126,7 +137,7 @@ def test_blocks_widen_the_interval_of_times_that_stay_alike(rng: np.random.Gener
 def test_pairs_cancel_what_both_samples_share(rng: np.random.Generator) -> None:
     shared = np.exp(rng.normal(0, 0.2, 100))
 
-    ratio = median_ratio(1.1 * shared, shared, rng, paired=True)
+    ratio = quantile_ratio(1.1 * shared, shared, rng, paired=True)
 
     assert ratio.low == pytest.approx(1.1)
     assert ratio.high == pytest.approx(1.1)
@@ -142,9 +153,9 @@ def test_few_blocks_widen_the_interval_as_student_s_t_does() -> None:
 @pytest.mark.parametrize("block", [0, 6])
 def test_a_block_must_fit_twice_into_the_sample(rng: np.random.Generator, block: int) -> None:
     with pytest.raises(ValueError, match=f"a block of {block} is too long for 10 values"):
-        median_ratio(np.ones(10), np.ones(10), rng, block=block)
+        quantile_ratio(np.ones(10), np.ones(10), rng, block=block)
 
 
 def test_pairs_of_two_sizes_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="one size, got 3 and 4"):
-        median_ratio(np.ones(3), np.ones(4), rng, paired=True)
+        quantile_ratio(np.ones(3), np.ones(4), rng, paired=True)

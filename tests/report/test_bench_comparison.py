@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import numpy as np
 from rich.console import Console
 
 from edgekit.bench.comparable import Reason
-from edgekit.bench.compare import BenchComparison, Pair, compare_cases
+from edgekit.bench.compare import BenchComparison
+from edgekit.bench.verdict import Pair, compare_cases
 from edgekit.report.bench_comparison import render_table
 from tests.bench.reports import case
 
@@ -50,6 +52,17 @@ def test_each_reason_stands_once_below_and_at_its_verdict() -> None:
     assert printed.count("not comparable (threads): threads: 1 and 2") == 1
     assert printed.count("(not") >= 2
     assert "comparable: same machine" not in printed
+
+
+def test_a_difference_that_others_may_have_made_is_told() -> None:
+    slowed = [1e-3] * 60 + [1.3e-3] * 240
+    shuffled = np.random.default_rng(1).permutation(slowed)
+    pair = compare_cases(case([1e-3] * 300), case(shuffled), turn=10, together=False)
+
+    printed = text(pair, width=200)
+
+    assert "no difference" in printed
+    assert "a.onnx: the medians differ but the fastest tenths don't" in printed
 
 
 def test_threads_stand_in_the_names_where_they_differ() -> None:
