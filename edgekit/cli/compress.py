@@ -74,6 +74,18 @@ def compress(
         float | None,
         typer.Option(help="Largest divergence of the outputs in nats, on held-back inputs."),
     ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(help="Least share of equal top-1 answers, on --eval or held-back inputs."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Most points of top-1 accuracy that may be lost on --eval."),
+    ] = None,
+    evaluation: Annotated[
+        str | None,
+        typer.Option("--eval", help="Labelled data that measure the result, as for verify --data."),
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
@@ -105,6 +117,8 @@ def compress(
         "bits_per_weight": bits_per_weight,
         "target_bytes": None if target_size is None else parse_size(target_size),
         "max_divergence": max_kl,
+        "min_agreement": min_agreement,
+        "max_drop": max_drop,
     }
     flags: dict[str, Any] = {
         "bits": bits,
@@ -114,6 +128,7 @@ def compress(
         "coder": coder.value,
         "calibration": calibration,
         "preprocess": preprocess,
+        "evaluation": evaluation,
         "keep": None if keep is None else parse_keep(keep),
     }
     given = {name: value for name, value in flags.items() if _is_given(ctx, name)}

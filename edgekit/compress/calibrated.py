@@ -29,7 +29,7 @@ from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
-from edgekit.tensors import CodedTensor
+from edgekit.tensors import CodedTensor, dequantize
 
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
@@ -37,6 +37,9 @@ DAMPINGS = (0.1, 1.0)
 _SENSITIVITY_INPUTS = 32
 _SEED = 0
 _SIZE_ROUNDS = 6
+_QUALITY_ROUNDS = 7
+_LEAST_BITS, _MOST_BITS = 0.5, 6.5
+"""Of entropy a weight. A code of 8 bits has about 6.5."""
 
 Codes = dict[str, NDArray[np.int8]]
 Steps = dict[str, NDArray[np.float32]]
@@ -173,6 +176,39 @@ class Calibration:
                 f"the finest one tried reached {found.divergence:.3g}"
             )
         return best
+
+    def at_quality(self, meets: Callable[[Calibrated], bool]) -> Calibrated:
+        """The coarsest grids that meet a wish, by bisection of the bits a weight.
+
+        Raises DataError where even the finest grid tried, of about 8 bits, doesn't.
+        """
+        fine, coarse = _MOST_BITS, _LEAST_BITS
+        best = self.at_entropy(fine)
+        if not meets(best):
+            raise DataError(
+                f"no grid meets the bound: with {fine:g} bits a weight the model is still too far "
+                f"off ({best.divergence:.3g} nats on {best.held_back} held-back inputs)"
+            )
+        for _ in range(_QUALITY_ROUNDS):
+            bits = (fine + coarse) / 2
+            try:
+                found = self.at_entropy(bits)
+            except PlanError:
+                coarse = bits
+                continue
+            if meets(found):
+                best, fine = found, bits
+            else:
+                coarse = bits
+        return best
+
+    def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
+        """The model's outputs, as it is or with calibrated layers."""
+        changed: dict[str, NDArray[np.float32]] = {}
+        if found is not None:
+            changed = {name: dequantize(tensor) for name, tensor in found.coded.items()}
+            changed |= found.biases
+        return self._probe.outputs(changed, inputs)
 
     def _finest(self, layer: Layer, limit: int) -> allocate.Layer:
         """A layer whose grid reaches its largest weight, however sensitive it may be."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +33,30 @@ class Goal:
     """At most one bound besides the bits of a code.
 
     bits_per_weight: entropy of the codes. target_bytes: of the finished file. max_divergence: of
-    the outputs on held-back inputs, in nats.
+    the outputs on held-back inputs, in nats. min_agreement: share of inputs with the same largest
+    output, on the evaluation data or else the held-back inputs. max_drop: points of top-1 accuracy
+    that may be lost on labelled evaluation data.
     """
 
     bits_per_weight: float | None = None
     target_bytes: int | None = None
     max_divergence: float | None = None
+    min_agreement: float | None = None
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        bounds = [self.bits_per_weight, self.target_bytes, self.max_divergence]
-        given = [bound for bound in bounds if bound is not None]
+        given = {name: bound for name, bound in asdict(self).items() if bound is not None}
         if len(given) > 1:
-            raise PlanError("give one of bits per weight, a target size and a largest divergence")
-        if given and not given[0] > 0:
-            raise PlanError(f"the bound must be above 0, got {given[0]:g}")
+            raise PlanError(
+                "give one of bits per weight, a target size, a largest divergence, a least "
+                "agreement and a largest drop"
+            )
+        for name, bound in given.items():
+            # No drop at all is a wish that can be met.
+            if not (bound > 0 or (name == "max_drop" and bound == 0)):
+                raise PlanError(f"the bound must be above 0, got {bound:g}")
+        if self.min_agreement is not None and self.min_agreement > 1:
+            raise PlanError(f"an agreement is a share up to 1, got {self.min_agreement:g}")
 
     @property
     def is_set(self) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekit import __version__
 from edgekit.compress.calibrated import Calibrated, Calibration
 from edgekit.compress.carry_out import carry_out
-from edgekit.compress.goal import NOISE, CalibrationInputs, Goal, calibration_inputs
+from edgekit.compress.goal import NOISE, Goal, calibration_inputs
 from edgekit.compress.keep import Keep
 from edgekit.compress.measure import (
     CompressionReport,
@@ -24,6 +24,8 @@ from edgekit.compress.measure import (
     measure_fidelity,
 )
 from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
+from edgekit.compress.quality import Judge, quality_wish
+from edgekit.data import load_labelled
 from edgekit.errors import OutputError, PlanError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import Graph, load_graph
@@ -33,6 +35,8 @@ from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CompressedModel, CompressedTensor
 
 NO_GOAL = Goal()
+_MOST_EVALUATED = 10_000
+"""Pictures of a folder."""
 
 CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
 
@@ -49,6 +53,7 @@ def compress(
     calibration: CalibrationSource | None = None,
     preprocess: str | os.PathLike[str] | None = None,
     goal: Goal = NO_GOAL,
+    evaluation: str | os.PathLike[str] | None = None,
     keep: Mapping[str, Keep] | None = None,
     dry_run: bool = False,
 ) -> CompressionReport:
@@ -66,6 +71,8 @@ def compress(
         kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
         calibration inputs it is met on noise.
+    evaluation: data that measure the result, as edgekit.data.load_labelled takes them; a goal of
+        agreement or accuracy is met on them. It needs calibration.
     keep: layers that stay finer, by name or pattern: bits of their codes, or "float". They aren't
         pruned.
     dry_run: do all but write the file.
@@ -77,6 +84,12 @@ def compress(
     _check_output(output, dry_run=dry_run)
     if goal.is_set and calibration is None:
         calibration = NOISE
+    if goal.max_drop is not None and evaluation is None:
+        raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
+    if evaluation is not None and calibration is None:
+        raise UsageError(
+            "--eval goes with --calibration or a bound; edgekit verify --data measures"
+        )
     if calibration is not None and (method != "uniform" or scope != "global"):
         raise PlanError("calibration works with the uniform method and the global scope")
     graph = load_graph(source)
@@ -99,8 +112,17 @@ def compress(
         inputs = calibration_inputs(graph, calibration, pictures)
         recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
         recipe |= {key: value for key, value in asdict(goal).items() if value is not None}
-        found = _calibrate(graph, plan, inputs, goal, sparsity=sparsity, coder=coder)
+        judged = (
+            None
+            if evaluation is None
+            else load_labelled(evaluation, preprocess=pictures, most=_MOST_EVALUATED)
+        )
+        calibrated = Calibration(graph, inputs.inputs, sparsity=sparsity, keep=plan.keep)
+        judge = None if judged is None else Judge(calibrated, judged)
+        found = _meet(goal, graph, plan, calibrated, judge, coder)
         model, fidelities = apply_plan(graph, plan, found)
+        if judge is not None:
+            model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
     if pictures is not None:
         model.manifest["preprocessing"] = pictures.to_dict()
     # The float weights aren't needed any more, and a packed file is made in memory.
@@ -148,16 +170,16 @@ def apply_plan(
     return model, tuple(fidelities)
 
 
-def _calibrate(
+def _meet(  # noqa: PLR0917  all of a run, in the order of the chain
+    goal: Goal,
     graph: Graph,
     plan: Plan,
-    inputs: CalibrationInputs,
-    goal: Goal,
-    *,
-    sparsity: float,
+    calibration: Calibration,
+    judge: Judge | None,
     coder: CoderName,
 ) -> Calibrated:
-    calibration = Calibration(graph, inputs.inputs, sparsity=sparsity, keep=plan.keep)
+    if goal.min_agreement is not None or goal.max_drop is not None:
+        return calibration.at_quality(quality_wish(goal, judge))
     if goal.bits_per_weight is not None:
         return calibration.at_entropy(goal.bits_per_weight)
     if goal.max_divergence is not None:

@@ -7,7 +7,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,12 +29,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "bits_per_weight": (int, float),
     "target_bytes": int,
     "max_divergence": (int, float),
+    "min_agreement": (int, float),
+    "max_drop": (int, float),
+    "evaluation": str,
     "keep": dict,
     "source_sha256": str,
 }
 """Every key of a plan file and what it holds."""
 
-_GOALS = ("bits_per_weight", "target_bytes", "max_divergence")
+_GOALS = tuple(entry.name for entry in fields(Goal))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Settings:
     calibration: str | None = None
     preprocess: str | None = None
     goal: Goal = field(default_factory=Goal)
+    evaluation: str | None = None
     keep: Mapping[str, Keep] = field(default_factory=dict)
     source_sha256: str = ""
 
@@ -67,6 +71,7 @@ class Settings:
             "calibration": self.calibration,
             "preprocess": self.preprocess,
             "goal": self.goal,
+            "evaluation": self.evaluation,
             "keep": self.keep or None,
         }
 
@@ -81,6 +86,7 @@ class Settings:
             "coder": self.coder,
             "calibration": self.calibration,
             "preprocess": self.preprocess,
+            "evaluation": self.evaluation,
             **{name: getattr(self.goal, name) for name in _GOALS},
         }
         lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -79,8 +80,19 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
             f"calibrated on {report.recipe['calibration']}; {metrics['held_back']} held-back "
             f"inputs: {metrics['divergence']:.4f} nats, same top-1 {metrics['agreement']:.1%}"
         )
+    if "evaluation" in report.metrics:
+        lines.append(_evaluated(report.metrics["evaluation"]))
     lines.append(f"SHA-256 {report.sha256}")
     return lines
+
+
+def _evaluated(measured: Mapping[str, Any]) -> str:
+    line = f"{measured['data']}, {measured['inputs']:,} inputs: same top-1 "
+    line += f"{measured['agreement']:.2%}"
+    if measured["accuracy"] is not None:
+        before, after = measured["reference_accuracy"], measured["accuracy"]
+        line += f"; top-1 {before:.2%} before, {after:.2%} after"
+    return line
 
 
 def _shape(shape: tuple[int, ...]) -> str:

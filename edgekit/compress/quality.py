@@ -1,0 +1,84 @@
+"""Wishes about answers: how often the top-1 stays, and how much accuracy is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress.calibrated import Calibrated, Calibration
+from edgekit.compress.goal import Goal
+from edgekit.data import Labelled
+from edgekit.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A compressed model on evaluation data: top-1 before and after; None without labels."""
+
+    data: str
+    inputs: int
+    agreement: float
+    accuracy: float | None
+    reference_accuracy: float | None
+
+
+class Judge:
+    """Measures calibrated models on evaluation data.
+
+    data: inputs, with labels where accuracy is asked for.
+    """
+
+    def __init__(self, calibration: Calibration, data: Labelled) -> None:
+        self._calibration = calibration
+        self._data = data
+        self._reference = _classes(calibration.outputs(data.inputs, None))
+        self._labels = None if data.labels is None else data.labels[: len(self._reference)]
+
+    def evaluate(self, found: Calibrated) -> Evaluation:
+        """Agreement with the float model, and both accuracies."""
+        classes = _classes(self._calibration.outputs(self._data.inputs, found))
+        before = after = None
+        if self._labels is not None:
+            before = float(np.mean(self._reference == self._labels))
+            after = float(np.mean(classes == self._labels))
+        same = float(np.mean(classes == self._reference))
+        return Evaluation(
+            f"{self._data.name} {self._data.split}", len(classes), same, after, before
+        )
+
+
+def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool]:
+    """Whether a calibrated model meets a goal's least agreement or largest drop.
+
+    judge: on evaluation data; without it agreement is that on the held-back inputs. Raises
+    UsageError for a largest drop without labelled data.
+    """
+    if goal.max_drop is not None:
+        most = goal.max_drop
+
+        def keeps_accuracy(found: Calibrated) -> bool:
+            if judge is None:
+                raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
+            measured = judge.evaluate(found)
+            if measured.accuracy is None or measured.reference_accuracy is None:
+                raise UsageError(f"{measured.data} has no labels; --max-drop needs them")
+            # Shares of whole inputs: a drop of exactly the bound is within it.
+            drop = 100 * (measured.reference_accuracy - measured.accuracy)
+            return drop <= most + 1e-9
+
+        return keeps_accuracy
+    least = goal.min_agreement or 0.0
+
+    def agrees(found: Calibrated) -> bool:
+        same = found.agreement if judge is None else judge.evaluate(found).agreement
+        return same >= least
+
+    return agrees
+
+
+def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    classes: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return classes
