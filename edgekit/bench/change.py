@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekit.bench.state import Clock, State
+from edgekit.bench.advice import HOT_CELSIUS
+from edgekit.bench.caution import new_throttling
+from edgekit.bench.state import Clock, State, Zone
+from edgekit.bench.watch import Watch
 
 _TOLERATED = 0.05
 """A governor that follows the load needs a moment to reach the top."""
@@ -62,6 +66,35 @@ def fell_back(before: State, after: State) -> str | None:
         f"the busiest core was below its top clock for {spent.below_top:.0%} of the time, on "
         f"average at {spent.mean_hz / 1e6:.0f} of {spent.top_hz / 1e6:.0f} MHz"
     )
+
+
+def meanwhile(before: State, after: State, watching: Watch) -> tuple[str, ...]:
+    """Warnings that only a look during the runs gives; what both ends show is left to `cautions`.
+
+    before, after: the machine at both ends of the benchmark. watching: during the warm runs.
+    """
+    found = []
+    told: tuple[str, ...] = ()
+    if before.throttle is not None and after.throttle is not None:
+        told = new_throttling(before.throttle, after.throttle)
+    fresh = [word for word in watching.throttled if word not in told]
+    if fresh:
+        found.append(f"the board limited itself for a while: {', '.join(fresh)}")
+    states = [state for _, state in watching.samples]
+    slow = fell_back(states[0], states[-1]) if states else None
+    if slow is not None:
+        found.append(slow)
+    # Where an end was as hot, it has been said.
+    if not _hot(before.zones) and not _hot(after.zones) and (hottest := watching.hottest):
+        found += [
+            f"{zone.kind} reached {zone.celsius:.0f} °C for a while: add a fan"
+            for zone in _hot((hottest,))
+        ]
+    return tuple(found)
+
+
+def _hot(zones: Sequence[Zone]) -> list[Zone]:
+    return [z for z in zones if z.celsius is not None and z.celsius >= HOT_CELSIUS]
 
 
 def _spent(before: Clock, after: Clock) -> ClockTime | None:

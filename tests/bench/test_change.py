@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.bench.change import ClockTime, busiest, clock_times, fell_back
+from edgekit.bench.change import ClockTime, busiest, clock_times, fell_back, meanwhile
 from edgekit.bench.state import Clock, State, read_state
+from edgekit.bench.watch import Watch
 from tests.bench import trees
 from tests.bench.reports import UNKNOWN
 
@@ -91,3 +92,54 @@ def test_a_pi_that_falls_back_shows_it(tmp_path: Path) -> None:
     assert len(times) == 4
     assert times[0].seconds == pytest.approx({600_000_000: 4.0, 1_800_000_000: 6.0})
     assert times[0].below_top == pytest.approx(0.4)
+
+
+def test_what_only_a_look_during_the_runs_shows_is_told(tmp_path: Path) -> None:
+    root = trees.pi4(tmp_path, throttled="0")
+    temperature = root / "sys/class/thermal/thermal_zone0/temp"
+    firmware = root / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    before = read_state(root)
+
+    temperature.write_text("84000\n")
+    firmware.write_text("4\n")
+    with Watch(3600, root) as watching:
+        temperature.write_text("60000\n")
+        firmware.write_text("0\n")
+        for core in range(4):
+            folder = root / f"sys/devices/system/cpu/cpu{core}/cpufreq/stats"
+            (folder / "time_in_state").write_text("600000 12745\n1800000 850\n")
+
+    limited, clock, heat = meanwhile(before, read_state(root), watching)
+    assert limited == "the board limited itself for a while: throttled"
+    assert clock.endswith("below its top clock for 40% of the time, on average at 1320 of 1800 MHz")
+    assert heat == "cpu-thermal reached 84 °C for a while: add a fan"
+
+
+def test_what_both_ends_show_is_not_told_twice(tmp_path: Path) -> None:
+    root = trees.pi4(tmp_path, throttled="40004")
+    (root / "sys/class/thermal/thermal_zone0/temp").write_text("84000\n")
+    state = read_state(root)
+
+    with Watch(3600, root) as watching:
+        pass
+
+    assert meanwhile(state, state, watching) == ()
+
+
+def test_a_machine_that_tells_nothing_gives_no_warning(tmp_path: Path) -> None:
+    with Watch(3600, tmp_path) as watching:
+        pass
+
+    assert meanwhile(UNKNOWN, UNKNOWN, watching) == ()
+
+
+def test_heat_is_told_where_the_ends_are_unknown(tmp_path: Path) -> None:
+    root = trees.pi4(tmp_path, throttled="0")
+    (root / "sys/class/thermal/thermal_zone0/temp").write_text("80000\n")
+
+    with Watch(3600, root) as watching:
+        pass
+
+    assert meanwhile(UNKNOWN, UNKNOWN, watching) == (
+        "cpu-thermal reached 80 °C for a while: add a fan",
+    )
