@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +123,13 @@ def apart(network: Path, folder: Path) -> list[BenchComparison]:
 def told_apart(title: str, comparisons: list[BenchComparison]) -> int:
     """Print what came out; how many said faster or slower."""
     ratios = [pair.ratio for found in comparisons for pair in found.pairs if pair.ratio is not None]
-    wrong = sum(pair.verdict is not Verdict.SAME for found in comparisons for pair in found.pairs)
+    verdicts = Counter(pair.verdict for found in comparisons for pair in found.pairs)
+    wrong = verdicts[Verdict.FASTER] + verdicts[Verdict.SLOWER]
     largest = max(abs(ratio.value - 1) for ratio in ratios)
     width = statistics.median(ratio.high / ratio.low - 1 for ratio in ratios)
     print(
-        f"{title}: {wrong} of {len(ratios)} said faster or slower; ratio up to {largest:.1%} from "
-        f"1, intervals {width:.1%} wide in the median"
+        f"{title}: {wrong} of {len(ratios)} said faster or slower, {verdicts[Verdict.UNDECIDED]} "
+        f"left it open; ratio up to {largest:.1%} from 1, intervals {width:.1%} wide in the median"
     )
     return wrong
 

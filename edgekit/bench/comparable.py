@@ -11,6 +11,7 @@ from edgekit.bench.results import BenchReport, Case
 REASONS = {
     "throttled": "a board limited itself during the runs",
     "voltage": "a supply voltage was too low",
+    "neighbours": "other programs ran during one of two measurements",
     "processor": "another processor, or other features of it",
     "board": "another board",
     "cores": "another number of usable cores",
@@ -26,6 +27,13 @@ REASONS = {
     "data": "inputs from another place",
 }
 """Every reason by its key, which `accept` takes."""
+
+SPOILED = frozenset({"throttled", "voltage", "neighbours"})
+"""Reasons that make times wrong, so that they allow no verdict. The others make them right under
+different conditions: faster is faster then, though not for the model's sake."""
+
+_BUSY = 0.1
+_OWN_LOAD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +69,28 @@ def _own_trouble(old: BenchReport, new: BenchReport) -> Iterator[Reason]:
     for side, report in sides:
         before, after = report.before, report.after
         if before.throttle is not None and after.throttle is not None:
-            words = new_throttling(before.throttle, after.throttle)
-            if words:
+            limits = new_throttling(before.throttle, after.throttle)
+            if limits:
                 yield Reason(
-                    "throttled", f"{side} report: the board limited itself: {', '.join(words)}"
+                    "throttled", f"{side} report: the board limited itself: {', '.join(limits)}"
                 )
         if before.under_voltage or after.under_voltage:
             yield Reason("voltage", f"{side} report: the supply voltage was too low")
+        # Cases of one report took turns, so that neighbours slowed all of them.
+        words = None if old is new else _neighbours(report)
+        if words is not None:
+            yield Reason("neighbours", f"{side} report: {words}")
+
+
+def _neighbours(report: BenchReport) -> str | None:
+    if report.others_busy is not None:
+        busy = report.others_busy > _BUSY
+        return f"other programs took {report.others_busy:.2f} cores meanwhile" if busy else None
+    # A mean over the minute before, in which this program may have run as well.
+    load = report.before.load
+    if load is not None and load > max(report.settings.threads) + _OWN_LOAD:
+        return f"other programs were running, load {load:.2f}"
+    return None
 
 
 def _differing(old: BenchReport, new: BenchReport) -> Iterator[Reason]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.bench.comparable import Reason
+from edgekit.bench.comparable import SPOILED, Reason
 from edgekit.bench.results import Case
 from edgekit.bench.statistics import Ratio, quantile_ratio
 
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
     FASTER = "faster"
     SLOWER = "slower"
     SAME = "no difference"
-    UNDECIDED = "too few runs"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,9 @@ def compare_cases(
         _widest(new.times_s, old.times_s, percent, turn=turn, paired=paired, level=level)
         for percent in (50.0, FAST)
     )
-    return Pair(old, new, ratio, fast, _verdict(ratio, fast, margin), reasons)
+    spoiled = any(reason.key in SPOILED for reason in reasons)
+    verdict = Verdict.UNDECIDED if spoiled else _verdict(ratio, fast, margin)
+    return Pair(old, new, ratio, fast, verdict, reasons)
 
 
 def _verdict(ratio: Ratio | None, fast: Ratio | None, margin: float) -> Verdict:

@@ -85,6 +85,9 @@ def _explained(comparison: BenchComparison) -> list[str]:
         and pair.verdict is Verdict.SAME
         and side(pair.ratio, comparison.margin) is not Verdict.SAME
     ]
+    lines += [
+        f"{pair.name}: too few runs for a verdict" for pair in comparison.pairs if not pair.ratio
+    ]
     lines += [f"only in the old report: {name}" for name in comparison.missing]
     lines += [f"only in the new report: {name}" for name in comparison.added]
     lines += [f"warning: {note}" for note in comparison.notes]

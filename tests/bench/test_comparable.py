@@ -34,7 +34,9 @@ SETTINGS = {
     "affinity": replace(SAME.settings, affinity=(0, 1)),
     "data": replace(SAME.settings, input_data="pictures.npz"),
 }
+BUSY = replace(SAME, others_busy=0.6)
 OTHERS: dict[str, BenchReport] = {
+    "neighbours": BUSY,
     **{key: replace(SAME, host=host) for key, host in HOSTS.items()},
     **{key: replace(SAME, before=state, after=state) for key, state in STATES.items()},
     **{key: replace(SAME, settings=settings) for key, settings in SETTINGS.items()},
@@ -80,6 +82,21 @@ def test_what_is_not_known_is_not_held_against() -> None:
     silent = replace(SAME, host=NOBODY, before=UNKNOWN, after=UNKNOWN)
 
     assert machine_reasons(SAME, silent) == ()
+
+
+def test_neighbours_of_two_cases_in_one_report_do_not_matter() -> None:
+    assert machine_reasons(BUSY, BUSY) == ()
+
+
+@pytest.mark.parametrize(
+    ("load", "others", "told"), [(5.0, None, 1), (1.4, None, 0), (5.0, 0.0, 0)]
+)
+def test_the_load_counts_only_where_neighbours_are_not_known(
+    load: float, others: float | None, told: int
+) -> None:
+    loaded = replace(SAME, before=replace(QUIET, load=load), others_busy=others)
+
+    assert len(machine_reasons(SAME, loaded)) == told
 
 
 def test_an_old_sticky_throttle_bit_is_no_reason() -> None:

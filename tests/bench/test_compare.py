@@ -210,6 +210,21 @@ def test_a_gate_that_can_not_compare_stays_shut_unless_the_reason_is_accepted(sa
     assert bench_compare(old, new, accept=["inputs"]).failures(0.05) == ()
 
 
+def test_a_spoiled_measurement_allows_no_verdict_but_other_conditions_do(save: Save) -> None:
+    old, slow = report(case([1e-3] * 20)), report(case([2e-3] * 20))
+    busy = save("busy.json", replace(slow, others_busy=1.2))
+    spinning = save("spinning.json", replace(slow, settings=replace(slow.settings, spinning=True)))
+    first = save("old.json", old)
+
+    (spoiled,) = bench_compare(first, busy).pairs
+    (accepted,) = bench_compare(first, busy, accept=["neighbours"]).pairs
+    (different,) = bench_compare(first, spinning).pairs
+
+    assert (spoiled.verdict, spoiled.comparable) == (Verdict.UNDECIDED, False)
+    assert (accepted.verdict, accepted.comparable) == (Verdict.SLOWER, True)
+    assert (different.verdict, different.comparable) == (Verdict.SLOWER, False)
+
+
 def test_a_gate_stays_shut_where_the_new_report_lacks_a_case(save: Save) -> None:
     one, two = case([1e-3] * 20), case([1e-3] * 20, path="b.onnx")
     both, single = save("both.json", report(one, two)), save("single.json", report(one))

@@ -65,6 +65,15 @@ def test_a_difference_that_others_may_have_made_is_told() -> None:
     assert "a.onnx: the medians differ but the fastest tenths don't" in printed
 
 
+def test_too_few_runs_are_named() -> None:
+    pair = compare_cases(case([1e-3] * 5), case([1e-3] * 5), turn=10, together=False)
+
+    printed = text(pair)
+
+    assert "undecided" in printed
+    assert "a.onnx: too few runs for a verdict" in printed
+
+
 def test_threads_stand_in_the_names_where_they_differ() -> None:
     threaded = replace(PAIR, new=replace(PAIR.new, threads=2))
 
