@@ -55,7 +55,7 @@ def bench_compare(
     for name in comparison.unsure(limit) if limit is not None and not failures else ():
         log(f"note: {name} may still be slower by {limit:.1%}: more --runs would narrow it down")
     if failures:
-        raise CheckFailedError(f"--fail-if {fail_if} is met: {'; '.join(failures)}")
+        raise CheckFailedError(f"--fail-if {fail_if}: {'; '.join(failures)}")
 
 
 def _limit(text: str) -> float:

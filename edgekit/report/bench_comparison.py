@@ -33,7 +33,10 @@ def _cells(pair: Pair, comparison: BenchComparison) -> tuple[str, ...]:
     if pair.ratio is not None:
         ratio = f"{pair.ratio.value:.3f}"
         interval = f"{pair.ratio.low:.3f} - {pair.ratio.high:.3f}"
-    verdict = pair.verdict.value if pair.comparable else f"{pair.verdict.value} (not comparable)"
+    verdict = pair.verdict.value
+    if not pair.comparable:
+        undecided = pair.verdict is Verdict.UNDECIDED
+        verdict = "not comparable" if undecided else f"{verdict} (not comparable)"
     return (
         _named(pair, comparison),
         milliseconds(pair.old.warm.p50_s),

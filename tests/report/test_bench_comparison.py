@@ -74,6 +74,21 @@ def test_too_few_runs_are_named() -> None:
     assert "a.onnx: too few runs for a verdict" in printed
 
 
+def test_a_spoiled_measurement_is_not_comparable_in_eighty_columns() -> None:
+    reasons = (Reason("neighbours", "new report: other programs took 1.20 cores meanwhile"),)
+    times = [1e-3] * 40
+    name = "mobilenetv2_fashion-8bit.ekp"
+    pair = compare_cases(
+        case(times, path=name), case(times, path=name), turn=10, together=False, reasons=reasons
+    )
+
+    lines = text(pair).splitlines()
+
+    row = next(line for line in lines if line.startswith(f"{name} "))
+    assert row.split()[-2:] == ["not", "comparable"]
+    assert max(map(len, lines)) <= 80
+
+
 def test_threads_stand_in_the_names_where_they_differ() -> None:
     threaded = replace(PAIR, new=replace(PAIR.new, threads=2))
 
