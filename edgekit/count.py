@@ -5,7 +5,7 @@ Papers count differently, so a count is only worth something with its rule:
 - weights: of convolutions and fully-connected layers alone;
 - weights_and_biases: with the biases that these layers have;
 - parameters: with scale and shift of batch normalisation too; running statistics never count;
-- multiply_adds: one for each use of a weight at batch 1, convolutions and fully-connected layers;
+- multiply_adds: one for each use of a weight, convolutions and fully-connected layers;
   biases, normalisation, activations, pooling, sums and shuffles count nothing;
 - convolution_multiply_adds: the same without fully-connected layers.
 """
@@ -23,8 +23,13 @@ from edgekit.graph import Graph
 from edgekit.graph.shapes import Shape, value_shapes
 from edgekit.graph.walk import integer
 
-_CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvTranspose"})
-_DENSE = frozenset({"Gemm", "FusedGemm", "MatMul"})
+_QUANTIZED = {"QLinearConv": 3, "ConvInteger": 1, "QLinearMatMul": 3, "MatMulInteger": 1}
+"""Operators of quantized models, and which input is their weight."""
+_CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvTranspose", "QLinearConv", "ConvInteger"})
+_DENSE = frozenset({"Gemm", "FusedGemm", "MatMul", "QLinearMatMul", "MatMulInteger"})
+_FORMS = frozenset({"DequantizeLinear", "Identity", "Cast", "Transpose"})
+"""Operators whose output is their first input in another form; a transposed weight counts alike."""
+_UNCOUNTED = frozenset({"Einsum", "GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class LayerCount:
     """One convolution or fully-connected layer.
 
     form: pointwise, depthwise, grouped, the kernel such as 3x3, or fc.
-    output_shape: at batch 1; None for a size that the graph leaves open.
+    bias: its name, "" without one. output_shape: None for a size that the graph leaves open.
     multiply_adds: None where the output's shape is open.
     """
 
@@ -40,6 +45,7 @@ class LayerCount:
     op: str
     form: str
     weight: str
+    bias: str
     weights: int
     biases: int
     output_shape: Shape
@@ -60,11 +66,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The counts of a graph. weight_bytes: of all its numbers outside the skeleton, uncoded."""
+    """The counts of a graph. weight_bytes: of all its numbers outside the skeleton, uncoded.
+
+    batch: that the multiply-adds are for: 1 where the graph leaves it open. uncounted: operators
+    with weights that the counts leave out.
+    """
 
     layers: tuple[LayerCount, ...]
     normalisation: int
     weight_bytes: int
+    batch: int
+    uncounted: tuple[str, ...]
 
     @property
     def weights(self) -> int:
@@ -74,7 +86,8 @@ class Count:
     @property
     def weights_and_biases(self) -> int:
         """Weights and the biases of the same layers."""
-        return self.weights + sum(layer.biases for layer in self.layers)
+        biases = {layer.bias: layer.biases for layer in self.layers}
+        return self.weights + sum(biases.values())
 
     @property
     def parameters(self) -> int:
@@ -115,24 +128,32 @@ class Count:
             "multiply_adds": self.multiply_adds,
             "convolution_multiply_adds": self.convolution_multiply_adds,
             "weight_bytes": self.weight_bytes,
+            "batch": self.batch,
+            "uncounted": list(self.uncounted),
             "shares": [asdict(share) for share in self.shares],
             "layers": [asdict(layer) for layer in self.layers],
         }
 
 
 def count(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Count:
-    """Count a graph at batch 1.
+    """Count a graph at batch 1, or at the batch that it insists on.
 
     input_shapes: shapes of inputs by name, where the graph leaves sizes open; its open first
     sizes are taken for the batch. Layers inside control flow aren't counted: how often they run
     isn't known. Raises UsageError for an input that the graph doesn't have.
     """
     model = graph.empty_model()
+    names = _sources(model)
+    values = value_shapes(model, input_shapes)
+    shapes = {name: value.shape for name, value in values.items()}
     sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    shapes = {name: value.shape for name, value in value_shapes(model, input_shapes).items()}
+    # A weight in another form has that form's shape.
+    sizes |= {name: _whole(shapes.get(name, ())) for name in names if name not in sizes}
     biases = _added_vectors(model, sizes)
     layers = tuple(
-        _layer(node, sizes, shapes, biases) for node in model.graph.node if _is_layer(node, sizes)
+        _layer(node, sizes, shapes, biases, names)
+        for node in model.graph.node
+        if _is_layer(node, sizes)
     )
     normalisation = {
         name: math.prod(sizes[name])
@@ -141,11 +162,19 @@ def count(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = Non
         for name in node.input[1:3]
         if name in sizes
     }
+    operators = {node.op_type for node in model.graph.node}
+    inputs = [shapes.get(value.name, ()) for value in model.graph.input if value.name not in names]
     return Count(
         layers,
         sum(normalisation.values()),
         sum(weight.values.nbytes for weight in graph.weights),
+        batch=(inputs[0][0] if inputs and inputs[0] else 1) or 1,
+        uncounted=tuple(sorted(operators & _UNCOUNTED)),
     )
+
+
+def _whole(shape: Shape) -> tuple[int, ...]:
+    return tuple(size or 0 for size in shape)
 
 
 def _is_layer(node: NodeProto, sizes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -153,8 +182,14 @@ def _is_layer(node: NodeProto, sizes: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _weight_index(node: NodeProto, sizes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Which input is the weight: the second, or the first of a product with its sides swapped."""
-    indices = (1,) if node.op_type in _CONVOLUTIONS else (1, 0)
+    """Which input is the weight: the second, or the first of a product with its sides swapped.
+
+    The operators of quantized models have scales and zero points in between.
+    """
+    if node.op_type in _QUANTIZED:
+        indices: tuple[int, ...] = (_QUANTIZED[node.op_type],)
+    else:
+        indices = (1,) if node.op_type in _CONVOLUTIONS else (1, 0)
     return next((index for index in indices if node.input[index] in sizes), None)
 
 
@@ -163,16 +198,22 @@ def _layer(
     sizes: Mapping[str, tuple[int, ...]],
     shapes: Mapping[str, Shape],
     biases: Mapping[str, str],
+    names: Mapping[str, str],
 ) -> LayerCount:
     index = _weight_index(node, sizes) or 0
     weight = node.input[index]
     output = shapes.get(node.output[0], ())
-    bias = node.input[2] if len(node.input) > 2 else biases.get(node.output[0], "")
+    place = 8 if node.op_type == "QLinearConv" else 2
+    has_bias = node.op_type not in _QUANTIZED or place == 8
+    bias = biases.get(node.output[0], "")
+    if has_bias and len(node.input) > place:
+        bias = node.input[place]
     return LayerCount(
         name=node.name or node.output[0],
         op=node.op_type,
         form=_form(node, sizes[weight]),
-        weight=weight,
+        weight=names.get(weight, weight),
+        bias=names.get(bias, ""),
         weights=math.prod(sizes[weight]),
         biases=math.prod(sizes[bias]) if bias in sizes else 0,
         output_shape=output,
@@ -211,6 +252,15 @@ def _multiply_adds(
     if not places or len(known) < len(places):
         return None
     return math.prod(known) * uses
+
+
+def _sources(model: ModelProto) -> dict[str, str]:
+    """Names of tensors, by the values that are one in another form, as by DequantizeLinear."""
+    names = {tensor.name: tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in _FORMS and node.input[0] in names:
+            names[node.output[0]] = names[node.input[0]]
+    return names
 
 
 def _added_vectors(model: ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:

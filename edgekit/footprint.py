@@ -28,7 +28,7 @@ _MOVERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Of one input at batch 1, node after node in the graph's order.
+    """Of one input, or the batch that the graph insists on, node after node in its order.
 
     peak_bytes: of all activations that live at once, at the moment when they are most: a map lives
     from the node that makes it to the last one that reads it, graph inputs and outputs included;
@@ -118,22 +118,36 @@ def _receptive_field(
     kernels: Mapping[str, tuple[int, ...]],
     shapes: Mapping[str, Value],
 ) -> int | None:
-    """Window and step of each value, spread by each kernel; a node's widest input counts."""
-    views: dict[str, tuple[int, int]] = {}
+    """Windows and steps of each value, an axis each; a node's widest input counts."""
+    views: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     widest = 1
     for node in nodes:
         if node.op_type in _MOVERS:
             return None
-        seen = [views[name] for name in node.input if name in views] or [(1, 1)]
-        field, step = max(field for field, _ in seen), max(step for _, step in seen)
+        seen = [views[name] for name in node.input if name in views] or [((), ())]
+        fields, steps = _widest([view[0] for view in seen]), _widest([view[1] for view in seen])
         if node.op_type in _WINDOWS and not _is_global(node, shapes):
-            kernel = integers(node, "kernel_shape") or kernels.get(node.input[1], (1, 1))[2:]
-            dilation = max(integers(node, "dilations") or [1])
-            field += (max(kernel, default=1) - 1) * dilation * step
-            step *= max(integers(node, "strides") or [1])
-        widest = max(widest, field)
-        views |= dict.fromkeys(node.output, (field, step))
+            kernel = integers(node, "kernel_shape") or list(kernels.get(node.input[1], ())[2:])
+            rank = len(kernel)
+            fields, steps = _ones(fields, rank), _ones(steps, rank)
+            gaps = integers(node, "dilations") or [1] * rank
+            strides = integers(node, "strides") or [1] * rank
+            spread = zip(fields, steps, kernel, gaps, strict=True)
+            fields = tuple(field + (side - 1) * gap * step for field, step, side, gap in spread)
+            steps = tuple(step * by for step, by in zip(steps, strides, strict=True))
+        widest = max(widest, *fields, 1)
+        views |= dict.fromkeys(node.output, (fields, steps))
     return widest
+
+
+def _widest(views: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Along each axis; those of fewer axes count from the last one."""
+    rank = max(map(len, views))
+    return tuple(map(max, zip(*(_ones(view, rank) for view in views), strict=True)))
+
+
+def _ones(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return (1,) * (rank - len(numbers)) + numbers
 
 
 def _is_global(node: NodeProto, shapes: Mapping[str, Value]) -> bool:

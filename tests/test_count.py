@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import ModelProto, helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from edgekit.count import count
 from edgekit.errors import UsageError
@@ -60,6 +62,59 @@ def test_layers_are_summed_by_their_form(tiny_model: ModelProto) -> None:
         ("depthwise", 288, 144 * 288),
         ("fc", 600, 600),
     ]
+
+
+def test_a_quantized_model_counts_as_its_float_form(
+    tiny_onnx_path: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    class Inputs(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime isn't annotated
+        rest = [{"input": rng.normal(size=(4, 1, 12, 12)).astype(np.float32)}]  # noqa: RUF012
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return self.rest.pop() if self.rest else None
+
+    expected = count(load_graph(tiny_onnx_path))
+    for form in (QuantFormat.QDQ, QuantFormat.QOperator):
+        Inputs.rest = [{"input": rng.normal(size=(4, 1, 12, 12)).astype(np.float32)}]
+        quantize_static(tiny_onnx_path, tmp_path / "q.onnx", Inputs(), quant_format=form)
+
+        counts = count(load_graph(tmp_path / "q.onnx"))
+
+        convolutions = [layer for layer in counts.layers if layer.form != "fc"]
+        assert [(layer.weights, layer.multiply_adds) for layer in convolutions] == [
+            (layer.weights, layer.multiply_adds) for layer in expected.layers[:3]
+        ]
+
+
+def test_a_fixed_batch_is_told(tiny_model: ModelProto) -> None:
+    free = count(load_graph(tiny_model.SerializeToString()))
+    for value in (*tiny_model.graph.input, *tiny_model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 8
+
+    fixed = count(load_graph(tiny_model.SerializeToString()))
+
+    assert (free.batch, fixed.batch) == (1, 8)
+    assert free.multiply_adds is not None
+    assert fixed.multiply_adds == 8 * free.multiply_adds
+
+
+def test_operators_that_are_not_counted_are_named() -> None:
+    weights = {"w": np.ones((1, 32, 4), np.float32), "r": np.ones((1, 32, 8), np.float32)}
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], "lstm", hidden_size=8)
+    model = make_model([node], {"x": [3, 1, 4]}, {"y": [3, 1, 1, 8]}, weights)
+
+    assert count(load_graph(model.SerializeToString())).uncounted == ("LSTM",)
+
+
+def test_a_shared_bias_counts_once() -> None:
+    weights = {"w": np.ones((8, 8), np.float32), "b": np.ones(8, np.float32)}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], "first"),
+        helper.make_node("Gemm", ["h", "w", "b"], ["y"], "second"),
+    ]
+    model = make_model(nodes, {"x": ["N", 8]}, {"y": ["N", 8]}, weights)
+
+    assert count(load_graph(model.SerializeToString())).weights_and_biases == 72
 
 
 def test_batch_normalisation_adds_scale_and_shift_and_no_statistics() -> None:

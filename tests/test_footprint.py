@@ -98,6 +98,16 @@ def test_receptive_fields_are_those_of_the_arithmetic(
     assert _measure(nodes, ["N", 2, 64, 64], w=_ones(2, 2, 3, 3)).receptive_field == field
 
 
+def test_each_axis_spreads_alone() -> None:
+    nodes = [
+        _conv("x", "a", kernel_shape=[1, 3], dilations=[4, 1]),
+        helper.make_node("MaxPool", ["a"], ["b"], "p", kernel_shape=[2, 1], strides=[2, 1]),
+        _conv("b", "y", kernel_shape=[1, 3]),
+    ]
+
+    assert _measure(nodes, ["N", 4, 30, 30], w=_ones(4, 4, 1, 3)).receptive_field == 5
+
+
 @pytest.mark.parametrize(("name", "field"), [("vgg19", 268), ("resnet50", 427)])
 def test_published_networks_see_as_far_as_is_known(name: str, field: int) -> None:
     found = measure_footprint(load_graph(LIGHT / f"light_{name}.onnx"))

@@ -63,8 +63,9 @@ def show(report: R, render_table: Callable[[R], RenderableType], form: Format) -
 
 def stdout() -> Console:
     """The console for results. Outside a terminal a line is never cut to 80 columns."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    # Names from files may hold brackets, which aren't markup.
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 def log(message: str) -> None:

@@ -6,6 +6,7 @@ takes no arguments and returns the module.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -185,8 +186,10 @@ def _factory(source: str) -> Callable[[], object]:
 
 def _made(source: str, factory: Callable[[], object]) -> nn.Module:
     try:
-        module = factory()
-    except Exception as error:
+        # What a factory prints isn't part of a report.
+        with contextlib.redirect_stdout(sys.stderr):
+            module = factory()
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{source} failed with {brief(error)}; "
             "a factory takes no arguments and returns the module"

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import edgekit_models
-from edgekit.errors import UsageError
-from edgekit.export.parity import run_module
+from edgekit.errors import ExportError, UsageError
 from edgekit.export.source import find_network
+from edgekit.export.text import brief
+from edgekit_models.counting import uncounted
 from edgekit_models.footprint import measure_footprint
 
 
@@ -39,8 +40,9 @@ class ModelCard:
     multiply_adds: int
     stated_multiply_adds: int | None
     paper_multiply_adds: str | None
+    uncounted: tuple[str, ...]
     peak_bytes: int
-    receptive_field: int
+    receptive_field: int | None
     paper: str | None
     checkpoint: str | None
 
@@ -75,54 +77,43 @@ def card(source: str, input_shape: tuple[int, ...] | None = None) -> ModelCard:
         raise UsageError(
             f"{source} doesn't tell its input shape; add for example --input 1,3,224,224"
         )
-    with torch.device("meta" if network.spec is not None else "cpu"):
-        module = network.build().eval()
-    if network.spec is None:
-        return _own_card(source, module, shape)
     spec = network.spec
-    shipped = spec.checkpoint_path
+    # A factory of one's own may fill its weights with numpy or files: not on the meta device.
+    with torch.device("cpu" if spec is None else "meta"):
+        module = network.build().eval()
+    try:
+        with torch.no_grad():
+            answer = module(torch.zeros(1, *shape, device="cpu" if spec is None else "meta"))
+    except Exception as error:
+        raise ExportError(
+            f"{source} fails on an input of shape {(1, *shape)}: {brief(error)}"
+        ) from error
     footprint = measure_footprint(module, shape)
+    # What is stated holds for the network's own input.
+    own = None if spec is None or shape != spec.input_shape else spec
+    paper = None
+    if spec is not None:
+        section = f", section {spec.paper.section}" if spec.paper.section else ""
+        paper = f"{spec.paper.title}, {spec.paper.year}{section}"
+    shipped = None if spec is None else spec.checkpoint_path
+    is_row = isinstance(answer, torch.Tensor) and answer.ndim == 2
     return ModelCard(
         name=source,
-        family=spec.family,
-        description=spec.description,
+        family=None if spec is None else spec.family,
+        description=_first_line(module) if spec is None else spec.description,
         input_shape=shape,
-        classes=spec.classes,
+        classes=answer.shape[1] if is_row else None,
         parameters=edgekit_models.count_parameters(module),
-        # What is stated holds for the network's own input.
-        stated_parameters=spec.parameters,
-        paper_parameters=spec.paper_parameters,
+        stated_parameters=None if own is None else own.parameters,
+        paper_parameters=None if own is None else own.paper_parameters,
         multiply_adds=edgekit_models.count_multiply_adds(module, shape),
-        stated_multiply_adds=spec.multiply_adds if shape == spec.input_shape else None,
-        paper_multiply_adds=spec.paper_multiply_adds if shape == spec.input_shape else None,
+        stated_multiply_adds=None if own is None else own.multiply_adds,
+        paper_multiply_adds=None if own is None else own.paper_multiply_adds,
+        uncounted=uncounted(module),
         peak_bytes=footprint.peak_bytes,
         receptive_field=footprint.receptive_field,
-        paper=f"{spec.paper.title}, {spec.paper.year}"
-        + (f", section {spec.paper.section}" if spec.paper.section else ""),
+        paper=paper,
         checkpoint=None if shipped is None else shipped.name,
-    )
-
-
-def _own_card(source: str, module: nn.Module, shape: tuple[int, ...]) -> ModelCard:
-    # A factory may fill its weights with numpy or files, so it isn't sent to the meta device.
-    answer = run_module(module, torch.zeros(1, *shape))[0]
-    footprint = measure_footprint(module, shape)
-    return ModelCard(
-        name=source,
-        family=None,
-        description=_first_line(module),
-        input_shape=shape,
-        classes=answer.shape[1] if answer.ndim == 2 else None,
-        parameters=edgekit_models.count_parameters(module),
-        stated_parameters=None,
-        paper_parameters=None,
-        multiply_adds=edgekit_models.count_multiply_adds(module, shape),
-        stated_multiply_adds=None,
-        paper_multiply_adds=None,
-        peak_bytes=footprint.peak_bytes,
-        receptive_field=footprint.receptive_field,
-        paper=None,
-        checkpoint=None,
     )
 
 

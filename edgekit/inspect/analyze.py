@@ -86,14 +86,17 @@ class LayerAnalysis:
 class AnalysisReport:
     """All layers in graph order. seconds: of one batch through all nodes, on one thread.
 
-    The batch is of one input, or of as many as the model insists on.
+    batch: of one input, or of as many as the model insists on. other_share: of the multiply-adds
+    that other layers have, those with shared weights or of other kinds; None where a shape is open.
     """
 
     path: str
     data: str
     inputs: int
+    batch: int
     seconds: float
     layers: tuple[LayerAnalysis, ...]
+    other_share: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -101,7 +104,9 @@ class AnalysisReport:
             "path": self.path,
             "data": self.data,
             "inputs": self.inputs,
+            "batch": self.batch,
             "seconds": self.seconds,
+            "other_share": self.other_share,
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
@@ -132,7 +137,7 @@ def analyze(path: str | os.PathLike[str], data: str) -> AnalysisReport:
     seconds, total = node_seconds(
         graph.model().SerializeToString(), one, {names[layer.output] for layer in layers}
     )
-    counted = count(graph, {probe.input_name: (1, *inputs.shape[1:])})
+    counted = count(graph, {probe.input_name: (batch, *inputs.shape[1:])})
     by_weight = {entry.weight: entry for entry in counted.layers}
     found = []
     for layer in layers:
@@ -171,7 +176,12 @@ def analyze(path: str | os.PathLike[str], data: str) -> AnalysisReport:
                 statistics=of_layer,
             )
         )
-    return AnalysisReport(os.fspath(path), loaded.source, len(probe.inputs), total, tuple(found))
+    other = None
+    if counted.multiply_adds:
+        other = max(0.0, 1 - sum(layer.multiply_add_share or 0.0 for layer in found))
+    return AnalysisReport(
+        os.fspath(path), loaded.source, len(probe.inputs), batch, total, tuple(found), other
+    )
 
 
 def advise(
@@ -182,13 +192,14 @@ def advise(
     share: of the multiply-adds. groupable: a KxK convolution in one group.
     """
     channels = len(statistics.firing)
+    moving = statistics.effective_rank > 0 and channels > 1
     said = []
     if hardly:
         said.append(f"prune: {hardly} of {channels} channels hardly fire")
-    if channels > 1 and statistics.effective_rank < _CROWDED * channels:
+    if moving and statistics.effective_rank < _CROWDED * channels:
         rank = statistics.effective_rank
         said.append(f"bottleneck: {channels} channels spread like {rank:.0f} independent ones")
-    if groupable and share is not None and share > _COSTLY:
+    if moving and groupable and share is not None and share > _COSTLY:
         if statistics.mean_correlation < _LOOSE:
             said.append(
                 f"group: it is {share:.0%} of the multiply-adds, and its channels go their own ways"

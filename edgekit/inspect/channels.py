@@ -49,11 +49,13 @@ class ChannelStatistics:
 
     @property
     def mean_correlation(self) -> float:
-        """Mean size of the correlation between two different channels; 0 for one channel."""
-        size = len(self.correlation)
+        """Mean size of the correlation of two channels that move; 0 where fewer than two do."""
+        moving = self.deviation > 0
+        size = int(moving.sum())
         if size < 2:
             return 0.0
-        return float((np.abs(self.correlation).sum() - size) / (size * (size - 1)))
+        among = np.abs(self.correlation[np.ix_(moving, moving)])
+        return float((among.sum() - size) / (size * (size - 1)))
 
 
 @dataclass(slots=True, eq=False)

@@ -52,7 +52,8 @@ class InspectReport:
     tensors' bytes they add up to file_bytes. digest: SHA-256 of the contents (packed files).
     inputs, outputs: name, type and shape. operators: nodes of each operator type.
     parameters, multiply_adds: by the rules of edgekit.count; multiply_adds is None where a shape
-    is open. shares: both by form of layer. footprint: activations' peak and receptive field.
+    is open. batch, uncounted: as edgekit.count tells them. shares: both by form of layer.
+    footprint: activations' peak and receptive field.
     """
 
     path: str
@@ -67,6 +68,8 @@ class InspectReport:
     operators: tuple[tuple[str, int], ...]
     parameters: int
     multiply_adds: int | None
+    batch: int
+    uncounted: tuple[str, ...]
     shares: tuple[Share, ...]
     footprint: Footprint
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -115,6 +118,8 @@ def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> Inspect
         *_graph_facts(model),
         counted.parameters,
         counted.multiply_adds,
+        counted.batch,
+        counted.uncounted,
         counted.shares,
         measure_footprint(graph),
         packed.manifest,
@@ -183,6 +188,8 @@ def _onnx_report(path: str) -> InspectReport:
         *_graph_facts(model),
         counted.parameters,
         counted.multiply_adds,
+        counted.batch,
+        counted.uncounted,
         counted.shares,
         measure_footprint(graph),
     )

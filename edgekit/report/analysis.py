@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import PurePath
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,13 +11,15 @@ from rich.table import Table
 from edgekit.errors import MissingDependencyError
 from edgekit.inspect.analyze import AnalysisReport, LayerAnalysis
 
+_OTHERS = 0.001
 _SHOWN = 9
 """Correlation matrices in the picture: those of the costliest layers."""
 
 
 def render_table(report: AnalysisReport) -> RenderableType:
     """One line a layer, then what they suggest."""
-    title = f"{report.path} on {report.inputs} inputs, {1e3 * report.seconds:.2f} ms an input"
+    fed = "an input" if report.batch == 1 else f"a batch of {report.batch}"
+    title = f"{report.path} on {report.inputs} inputs, {1e3 * report.seconds:.2f} ms {fed}"
     table = Table(title=title)
     for heading in (
         "layer",
@@ -29,10 +32,20 @@ def render_table(report: AnalysisReport) -> RenderableType:
         "effective rank",
         "least change by removal",
     ):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+        table.add_column(
+            heading,
+            justify="left" if heading == "layer" else "right",
+            overflow="fold",
+            min_width=4,
+        )
     for layer in report.layers:
         table.add_row(*_cells(layer))
     advice = [f"{layer.name}: {line}" for layer in report.layers for line in layer.advice]
+    if report.other_share is not None and report.other_share > _OTHERS:
+        advice.append(
+            f"Layers that aren't listed, with shared weights or of other kinds, have "
+            f"{report.other_share:.1%} of the multiply-adds."
+        )
     return Group(table, *(advice or ["Nothing stands out."]))
 
 
@@ -70,14 +83,19 @@ def picture(report: AnalysisReport) -> bytes:
     dead.barh(list(places), [(layer.hardly or 0) / layer.channels for layer in report.layers])
     dead.set_xlabel("share of channels that hardly fire")
     dead.set_xlim(0, 1)
+    if not any(layer.hardly for layer in report.layers):
+        dead.text(0.5, 0.5, "none", transform=dead.transAxes, ha="center", color="0.4")
+    figure.suptitle(f"{PurePath(report.path).name} on {report.inputs} inputs")
     grid = bottom.subplots(rows, 3, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, layer in zip(grid.flat, shown, strict=False):
-        axes.imshow(layer.statistics.correlation, vmin=-1, vmax=1, cmap="RdBu_r")
+        drawn = axes.imshow(layer.statistics.correlation, vmin=-1, vmax=1, cmap="RdBu_r")
         axes.set_title(
             f"{layer.name}\nrank {layer.effective_rank:.0f} of {layer.channels}", fontsize=7
         )
+    scale = bottom.colorbar(drawn, ax=grid.ravel().tolist(), shrink=0.6, location="right")
+    scale.set_label("correlation of two channels")
     out = io.BytesIO()
     # No version and date: the same report gives the same bytes.
     figure.savefig(out, format="png", dpi=100, metadata={"Software": None})

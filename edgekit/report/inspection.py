@@ -36,7 +36,10 @@ def _facts(report: InspectReport) -> Table:
     table.add_row("operators", ", ".join(f"{count} {name}" for name, count in report.operators))
     table.add_row("parameters", f"{report.parameters:,}")
     adds = report.multiply_adds
-    table.add_row("multiply-adds", _OPEN if adds is None else f"{adds:,}")
+    batch = "" if report.batch == 1 else f" for a batch of {report.batch}"
+    table.add_row("multiply-adds", _OPEN if adds is None else f"{adds:,}{batch}")
+    if report.uncounted:
+        table.add_row("", f"without {', '.join(report.uncounted)}, which aren't counted")
     peak, field = report.footprint.peak_bytes, report.footprint.receptive_field
     table.add_row("activations", _OPEN if peak is None else f"{peak:,} bytes at their peak")
     if field is not None:

@@ -33,7 +33,10 @@ def render_card(entry: ModelCard) -> RenderableType:
     facts.add_row("input", f"N x {_shape(entry.input_shape)} float32")
     facts.add_row("classes", "-" if entry.classes is None else f"{entry.classes}")
     facts.add_row("activations", f"{entry.peak_bytes:,} bytes at their peak, one float32 input")
-    facts.add_row("receptive field", f"{entry.receptive_field} pixels")
+    field = entry.receptive_field
+    facts.add_row("receptive field", "unknown" if field is None else f"{field} pixels")
+    if entry.uncounted:
+        facts.add_row("not counted", "multiply-adds of " + ", ".join(entry.uncounted))
     facts.add_row("paper", entry.paper or "-")
     facts.add_row("weights", entry.checkpoint or "none shipped")
     counts = Table("", "counted", "stated", "paper")

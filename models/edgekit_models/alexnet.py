@@ -59,8 +59,10 @@ def alexnet(*, groups: int = 2, size: int = 227, classes: int = 1000) -> AlexNet
     """AlexNet for 3x227x227 inputs.
 
     groups: 2 for the two columns of the paper, 1 for one column, 4 for twice as many.
-    size: side of the input, at least 67; the first linear layer depends on it.
+    size: side of the input; the first linear layer depends on it. Raises ValueError below 67.
     """
+    if size < 67:
+        raise ValueError(f"AlexNet's maps vanish below 67 pixels, got {size}")
     return AlexNet(groups=groups, size=size, classes=classes)
 
 

@@ -7,6 +7,8 @@ batch 1; biases, BatchNorm and activations count nothing.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,8 @@ class ConvUnit(nn.Module):
 
     (B, M, X', Y') -> (B, N, X, Y), with X = ceil(X' / stride) for an odd kernel.
     Cost: M X Y K^2 N / g. Parameters: N (M K^2 / g + 1) with a bias. With K = 1 it is pointwise,
-    M X Y N; with g = M = N depthwise, X Y K^2 N. A dilation d sees (K - 1) d + 1 inputs across
+    M X Y N (MobileNet, section 3.1); with g = M = N depthwise, X Y K^2 N (the same); g groups are
+    AlexNet's (section 3.5). A dilation d sees (K - 1) d + 1 inputs across
     at the same cost (Yu and Koltun 2016, section 2).
 
     normalised: BatchNorm takes the place of the convolution's bias.
@@ -100,6 +103,8 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()
+        if not 1 <= reduction <= channels:
+            raise ValueError(f"a reduction by {reduction} leaves nothing of {channels} channels")
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = ConvUnit(channels, channels // reduction, 1, normalised=False)
         self.expand = ConvUnit(
@@ -143,7 +148,7 @@ class InvertedResidual(nn.Module):
 
     (B, M, H', W') -> (B, N, H, W). The input is added where the shapes allow it: stride 1 and
     M = N. With expansion 1 the first 1x1 falls away, as in the paper's first bottleneck.
-    Cost for expansion t: t M (H' W' M + H W (9 + N)).
+    Cost for expansion t > 1: t M (H' W' M + H W (9 + N)); for t = 1: M H W (9 + N).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int) -> None:
@@ -185,6 +190,9 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, never more than 10 % below `channels`.
 
     The papers leave open how a width multiplier rounds; this is the MobileNet authors' own rule.
+    Raises ValueError for no channels.
     """
+    if not 0 < channels < math.inf:
+        raise ValueError(f"channels must be a number above 0, got {channels}")
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

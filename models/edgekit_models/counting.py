@@ -14,25 +14,31 @@ Papers count differently, so a count goes by the name of its rule:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-_Convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_Convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_Transposed)
+_Uncounted = (nn.RNNBase, nn.MultiheadAttention, nn.Bilinear)
+"""Layers with weights whose multiply-adds aren't counted here."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
     """One convolution or linear layer.
 
-    kind: name of the torch class. form: pointwise, depthwise, grouped, 3x3 and the like, or fc.
+    tensor: name of the weight, which layers may share. kind: name of the torch class.
+    form: pointwise, depthwise, grouped, 3x3 and the like, or fc.
     output_shape: shape of its output for one input, batch axis left out.
     multiply_adds: one for each use of a weight; the bias counts nothing.
     """
 
     name: str
+    tensor: str
     kind: str
     form: str
     output_shape: tuple[int, ...]
@@ -92,22 +98,37 @@ def count_layers(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer
     evaluation mode, on the device that its parameters lie on; its mode is restored.
     """
     counts: list[LayerCount] = []
+    tensors = {id(parameter): name for name, parameter in module.named_parameters()}
     handles = [
-        layer.register_forward_hook(_recorder(name, counts))
+        layer.register_forward_hook(_recorder(name, tensors, counts))
         for name, layer in module.named_modules()
         if isinstance(layer, (*_Convolutions, nn.Linear))
     ]
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    was_training = module.training
-    module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(module):
             module(torch.empty(1, *input_shape, device=device))
     finally:
-        module.train(was_training)
         for handle in handles:
             handle.remove()
     return tuple(counts)
+
+
+def uncounted(module: nn.Module) -> tuple[str, ...]:
+    """Names of layers with weights that the counts of multiply-adds leave out, such as LSTM."""
+    return tuple(name for name, layer in module.named_modules() if isinstance(layer, _Uncounted))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; each submodule gets back the mode it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, was_training in modes:
+            part.training = was_training
 
 
 def count_multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -118,11 +139,11 @@ def count_multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
 def count_totals(module: nn.Module, input_shape: tuple[int, ...]) -> Totals:
     """Counts of the whole module. input_shape: of one input, without the batch axis."""
     layers = count_layers(module, input_shape)
-    once = {layer.name: layer for layer in layers}.values()
+    once = {layer.tensor: layer for layer in layers}.values()
     fc = sum(layer.multiply_adds for layer in layers if layer.form == "fc")
     return Totals(
         weights=sum(layer.weights for layer in once),
-        biases=sum(layer.biases for layer in once),
+        biases=sum(layer.biases for layer in {layer.name: layer for layer in layers}.values()),
         trainable=count_parameters(module),
         conv=sum(layer.multiply_adds for layer in layers) - fc,
         fc=fc,
@@ -133,7 +154,7 @@ def count_shares(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[Share
     """Weights and multiply-adds of each form of layer, the costliest first."""
     layers = count_layers(module, input_shape)
     weights, multiply_adds = Counter[str](), Counter[str]()
-    for layer in {layer.name: layer for layer in layers}.values():
+    for layer in {layer.tensor: layer for layer in layers}.values():
         weights[layer.form] += layer.weights
     for layer in layers:
         multiply_adds[layer.form] += layer.multiply_adds
@@ -153,22 +174,25 @@ def form_of(layer: nn.Module) -> str:
 
 
 def _recorder(
-    name: str, counts: list[LayerCount]
+    name: str, tensors: Mapping[int, str], counts: list[LayerCount]
 ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def record(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = layer.get_parameter("weight")
-        held = sum(p.numel() for p in layer.parameters(recurse=False))
-        # Each output element uses the weights of its own channel once.
-        uses_each = weight[0].numel()
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # A parametrized weight, such as weight_norm's, is an attribute and no parameter.
+        weight: Tensor = getattr(layer, "weight")  # noqa: B009
+        bias: Tensor | None = getattr(layer, "bias")  # noqa: B009
+        # Each output element uses the weights of its own channel once; in a transposed
+        # convolution each input element does.
+        places = inputs[0] if isinstance(layer, _Transposed) else output
         counts.append(
             LayerCount(
                 name=name,
+                tensor=tensors.get(id(weight), f"{name}.weight"),
                 kind=type(layer).__name__,
                 form=form_of(layer),
                 output_shape=tuple(output.shape[1:]),
                 weights=weight.numel(),
-                biases=held - weight.numel(),
-                multiply_adds=output[0].numel() * uses_each,
+                biases=0 if bias is None else bias.numel(),
+                multiply_adds=places[0].numel() * weight[0].numel(),
             )
         )
 

@@ -139,9 +139,12 @@ def resnet(
     """A ResNet for 3x224x224 inputs.
 
     depth: 18, 34, 50, 101 or 152. For bottlenecks, inner: channels of the first stage's 3x3, which
-    double each stage; groups, late and normalised as in `Bottleneck`.
+    double each stage; groups, late and normalised as in `Bottleneck`. Raises ValueError for
+    another depth.
     """
     channels, blocks = 64, list[nn.Module]()
+    if depth not in DEPTHS:
+        raise ValueError(f"no ResNet of {depth} layers; there are {', '.join(map(str, DEPTHS))}")
     for stage, repeats in enumerate(DEPTHS[depth]):
         for position in range(repeats):
             stride = 2 if stage > 0 and position == 0 else 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,9 @@ Kind = Literal["plain", "projected", "padded"]
 
 
 class PaddedShortcut(nn.Module):
-    """Identity with zero channels appended, behind a mean where the map halves (option A).
+    """Identity with zero channels appended, behind a mean where the map halves.
+
+    Option A of He et al. (section 3.3), with PyramidNet's mean (section 2.3).
 
     (B, M, H', W') -> (B, N, H, W). Where N < M the last channels fall away. Costs nothing.
     """
@@ -150,9 +152,15 @@ def channel_table(
 
     column: a name in `COLUMNS`, or channels, a multiple of three of them. kind: 'plain' has one
     convolution an entry; 'projected' a residual block with 1x1 projections; 'padded' one with
-    zero channels.
+    zero channels. Raises ValueError for anything else.
     """
+    if isinstance(column, str) and column not in COLUMNS:
+        raise ValueError(f"no column {column!r}; there are {', '.join(COLUMNS)}")
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     widths = COLUMNS[column] if isinstance(column, str) else column
+    if not widths or len(widths) % 3:
+        raise ValueError(f"a column needs a multiple of three channels, got {len(widths)}")
     stage = len(widths) // 3
     channels, blocks = 16, list[nn.Module]()
     for position, width in enumerate(widths):

@@ -54,8 +54,10 @@ class Vgg(nn.Module):
 def vgg16(*, size: int = 224, classes: int = 1000) -> Vgg:
     """VGG-16 for 3x224x224 inputs.
 
-    size: side of the input, at least 32; the first linear layer depends on it.
+    size: side of the input; the first linear layer depends on it. Raises ValueError below 32.
     """
+    if size < 32:
+        raise ValueError(f"VGG's maps vanish below 32 pixels, got {size}")
     return Vgg(size=size, classes=classes)
 
 

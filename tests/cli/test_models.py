@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,32 @@ def test_flags_that_do_not_go_together_are_one_line(
     assert outcome.exit_code == 2
     assert told in outcome.stderr
     assert outcome.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("vgg16", "1,3,64,64"), ("mobilenet", "1,1,28,28"), ("resnet18", "1,3")]
+)
+def test_an_input_that_a_network_cannot_take_is_one_line(cli: Cli, name: str, shape: str) -> None:
+    outcome = cli("models", name, "--input", shape)
+
+    assert outcome.exit_code == 1
+    assert f"{name} fails on an input of shape" in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_a_card_keeps_brackets_and_what_a_factory_prints_apart(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Linear):\n"
+        '    """Maps [batch, [/x] channels] pictures."""\n'
+        "def build():\n    print('hello')\n    return Net(4, 4)\n"
+        "def leave():\n    raise SystemExit(3)\n"
+    )
+
+    shown = cli("models", f"{tmp_path / 'net.py'}:build", "--input", "1,4")
+    left = cli("models", f"{tmp_path / 'net.py'}:leave", "--input", "1,4")
+
+    assert "Maps [batch, [/x] channels] pictures." in shown.stdout
+    assert "hello" not in shown.stdout
+    assert left.exit_code == 2
+    assert "a factory takes no arguments" in left.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from edgekit_models import comparison
 from edgekit_models.comparison import compare, gives, recount, reference, shorten
+from edgekit_models.counting import Totals
 
 ROWS = reference()
 COUNTED = [row for row in ROWS if row["network"]]
@@ -44,6 +45,23 @@ def test_a_row_counts_to_its_integers_and_gives_its_figures(row: dict[str, str])
                 for name in names
                 for how in ("round", "trunc")
             )
+
+
+def test_rows_counted_elsewhere_give_their_figures_where_they_claim_to() -> None:
+    elsewhere = [row for row in ROWS if row["parameters"] and not row["network"]]
+
+    assert [row["id"] for row in elsewhere] == ["A17", "A18", "A90"]
+    for row in elsewhere:
+        totals = Totals(
+            int(row["weights"]),
+            int(row["biases"]),
+            int(row["parameters"]),
+            int(row["conv_multiply_adds"]),
+            int(row["multiply_adds"]) - int(row["conv_multiply_adds"]),
+        )
+        for column in ("params", "madds"):
+            for rule in row[f"{column}_rule"].split():
+                assert gives(totals, rule, row[f"{column}_stated"])
 
 
 def test_all_rows_are_there_and_those_that_are_not_counted_say_why() -> None:

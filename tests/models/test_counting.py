@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import edgekit_models
+from edgekit_models.counting import count_layers, count_totals, uncounted
 
 
 def test_a_grouped_strided_convolution_is_counted_by_use() -> None:
@@ -50,3 +51,38 @@ def test_counting_leaves_the_module_as_it_was() -> None:
     assert module.training
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert not module[0]._forward_hooks
+
+
+def test_a_transposed_convolution_counts_uses_of_its_inputs() -> None:
+    layer = nn.ConvTranspose2d(3, 5, 2, stride=2)
+
+    assert edgekit_models.count_multiply_adds(layer, (3, 4, 4)) == 16 * 3 * 5 * 4
+
+
+def test_a_parametrized_weight_is_counted_as_it_is_used() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 3, padding=1))
+
+    (found,) = count_layers(layer, (2, 4, 4))
+
+    assert (found.weights, found.biases, found.multiply_adds) == (54, 3, 16 * 54)
+
+
+def test_tied_weights_count_once_and_their_uses_twice() -> None:
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+
+    totals = count_totals(nn.Sequential(first, second), (4,))
+
+    assert (totals.weights, totals.trainable, totals.fc) == (16, 16, 32)
+
+
+def test_layers_that_are_not_counted_are_named() -> None:
+    assert uncounted(nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 2))) == ("1",)
+
+
+def test_counting_leaves_each_mode_as_it_was() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1).eval(), nn.Dropout())
+
+    count_layers(module, (1, 2, 2))
+
+    assert [part.training for part in module] == [True, False, True]

@@ -43,9 +43,14 @@ def test_views_of_a_map_take_no_memory() -> None:
         (nn.Sequential(ConvUnit(2, 2, 3, stride=2), ConvUnit(2, 2, 3)), 7),
         (nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(2), DepthwiseSeparable(2, 4)), 12),
         (Residual(2, 2), 5),
+        (nn.Conv2d(2, 2, (1, 3), dilation=(4, 1)), 3),
+        (nn.Sequential(nn.Conv2d(2, 2, 1, stride=(2, 1)), nn.Conv2d(2, 2, (1, 3))), 3),
+        (nn.MaxPool2d(3, dilation=2), 5),
+        (nn.Upsample(scale_factor=2), None),
+        (nn.ConvTranspose2d(2, 2, 3), None),
     ],
 )
-def test_receptive_fields_are_those_of_the_arithmetic(module: nn.Module, field: int) -> None:
+def test_receptive_fields_are_those_of_the_arithmetic(module: nn.Module, field: int | None) -> None:
     assert measure_footprint(module, (2, 32, 32)).receptive_field == field
 
 

@@ -45,9 +45,11 @@ def sees(module: nn.Module, channels: int) -> Tensor:
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_a_grouped_convolution_is_split_convolve_concatenate(groups: int) -> None:
-    layer = nn.Conv2d(8, 12, 3, padding=1, groups=groups)
-    inputs = torch.randn(2, 8, 6, 5)
+    unit = ConvUnit(8, 12, 3, groups=groups, normalised=False, activation=None)
+    layer = unit.conv
     assert layer.bias is not None
+    nn.init.normal_(layer.bias)
+    inputs = torch.randn(2, 8, 6, 5)
 
     parts = [
         functional.conv2d(part, weight, bias, padding=1)
@@ -59,39 +61,42 @@ def test_a_grouped_convolution_is_split_convolve_concatenate(groups: int) -> Non
         )
     ]
 
-    torch.testing.assert_close(layer(inputs), torch.cat(parts, 1))
+    torch.testing.assert_close(unit(inputs), torch.cat(parts, 1))
     assert layer.weight.numel() == 12 * 8 * 9 // groups
 
 
 def test_a_depthwise_convolution_filters_each_channel_alone() -> None:
-    layer = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False)
+    unit = DepthwiseSeparable(6, 4).eval().depthwise
     inputs = torch.randn(2, 6, 5, 5)
 
     alone = [
-        functional.conv2d(inputs[:, c : c + 1], layer.weight[c : c + 1], padding=1)
+        functional.conv2d(inputs[:, c : c + 1], unit.conv.weight[c : c + 1], padding=1)
         for c in range(6)
     ]
 
-    torch.testing.assert_close(layer(inputs), torch.cat(alone, 1))
+    torch.testing.assert_close(unit.conv(inputs), torch.cat(alone, 1))
 
 
 def test_a_pointwise_convolution_is_a_matrix_product() -> None:
-    layer = nn.Conv2d(5, 7, 1, bias=False)
+    unit = ConvUnit(5, 7, 1, normalised=False, activation=None)
     inputs = torch.randn(2, 5, 4, 3)
+    assert unit.conv.bias is not None
+    nn.init.zeros_(unit.conv.bias)
 
-    product = (layer.weight.flatten(1) @ inputs.flatten(2)).reshape(2, 7, 4, 3)
+    product = (unit.conv.weight.flatten(1) @ inputs.flatten(2)).reshape(2, 7, 4, 3)
 
-    torch.testing.assert_close(layer(inputs), product)
+    torch.testing.assert_close(unit(inputs), product)
 
 
 def test_dilations_of_one_two_and_four_see_three_seven_and_fifteen() -> None:
-    layers = [nn.Conv2d(1, 1, 3, padding=d, dilation=d, bias=False) for d in (1, 2, 4)]
+    units = [ConvUnit(1, 1, 3, dilation=d, normalised=False, activation=None) for d in (1, 2, 4)]
+    layers = [unit.conv for unit in units]
     widths = []
     for depth in (1, 2, 3):
         for layer in layers:
             nn.init.ones_(layer.weight)
         inputs = torch.ones(1, 1, 31, 31, requires_grad=True)
-        outputs = nn.Sequential(*layers[:depth])(inputs)
+        outputs = nn.Sequential(*units[:depth])(inputs)
         (gradient,) = torch.autograd.grad(outputs[0, 0, 15, 15], inputs)
         widths.append(int((gradient[0, 0, 15] != 0).sum()))
 
@@ -176,7 +181,6 @@ def test_a_channel_local_block_sees_all_where_g1_times_g2_is_at_most_n(
     block = ChannelLocal(16, 16, g1=g1, g2=g2)
 
     assert bool(sees(block, 16).all()) is full
-    assert full is (g1 * g2 <= 16)
 
 
 def test_without_the_interlacing_a_channel_local_block_sees_half() -> None:
