@@ -25,6 +25,8 @@ from edgekit.errors import DataError
 Channels = Literal["rgb", "bgr", "gray"]
 Layout = Literal["nchw", "nhwc"]
 
+_LEAST, _MOST = 1e-6, 1e6
+"""Beyond these the scaled pixels mean nothing in float32."""
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 _MOST_PIXELS = 1 << 14
 """A side longer than this is a slip, not a network's input."""
@@ -72,8 +74,11 @@ class Preprocess:
                 raise DataError(
                     f"{name} must be {self.depth} numbers for {self.channels}, got {list(numbers)}"
                 )
-        if min(self.std) <= 0:
-            raise DataError(f"std must be above 0, got {list(self.std)}")
+        if max(map(abs, self.mean)) > _MOST or not all(_LEAST <= s <= _MOST for s in self.std):
+            raise DataError(
+                f"mean and std must be within {_MOST:g} and std above {_LEAST:g}, got "
+                f"{list(self.mean)} and {list(self.std)}"
+            )
 
     @property
     def depth(self) -> int:

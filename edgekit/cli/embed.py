@@ -55,7 +55,10 @@ def embed(
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Write a buildable app folder around a packed file."""
+    """Write a buildable app folder around a packed file.
+
+    Files of the same names in the folder are replaced: keep code of your own under other names.
+    """
     from edgekit.embed import OutputType, generate
     from edgekit.report.embedding import render_table
 

@@ -22,6 +22,13 @@ _DECODER_FLOATS = frozenset({Type.FLOAT32, Type.FLOAT16})
 """Stored types that ekd_decode_f32 takes."""
 
 
+_MACROS = (
+    *("H", "FORMAT", "SHA256", "ARRAY", "NONE", "TENSOR_COUNT"),
+    *("BUFFER_BYTES", "LARGEST_TENSOR_BYTES", "ALL_TENSORS_BYTES"),
+)
+"""What a C header calls its own, behind the prefix."""
+
+
 class OutputType(StrEnum):
     """What an app decodes tensors to.
 
@@ -122,6 +129,10 @@ def make_app(
             f"as {unfit[0]}; choose others with --tensors, or --output-type restored or raw"
         )
     largest = max((tensor.decoded_bytes for tensor in tensors), default=0)
+    if static_buffer is not None and static_buffer >= 1 << 31:
+        raise UsageError(
+            f"a buffer of {static_buffer:,} bytes can't be linked; give less than 2 GiB"
+        )
     if static_buffer is not None and static_buffer < largest:
         raise UsageError(
             f"a buffer of {static_buffer:,} bytes is too small: the largest tensor needs "
@@ -139,7 +150,8 @@ def read_labels(spec: str | os.PathLike[str]) -> tuple[str, ...]:
     if spec == FASHION_MNIST:
         return CLASSES
     try:
-        lines = Path(spec).read_text(encoding="utf-8").splitlines()
+        # Some editors begin a file with a mark.
+        lines = Path(spec).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"can't read labels from {os.fspath(spec)}: {error}") from error
     labels = tuple(line.strip() for line in lines)
@@ -149,7 +161,7 @@ def read_labels(spec: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def _tensors(model: PackedModel, prefix: str, output_type: OutputType) -> Iterator[EmbeddedTensor]:
-    taken: set[str] = set()
+    taken = {f"{prefix}_{word}" for word in _MACROS}
     for index, (record, name) in enumerate(zip(model.records, model.names, strict=True)):
         plain = f"{prefix}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_').upper() or 'TENSOR'}"
         constant = plain

@@ -22,12 +22,9 @@ _DECODE[OutputType.RAW] = _DECODE[OutputType.INT8]
 def files(app: App) -> dict[str, bytes]:
     """The folder's files by name."""
     prefix = app.prefix
-    needs_floats = app.output_type in {OutputType.RESTORED, OutputType.FLOAT32}
+    is_stored = app.output_type in {OutputType.INT8, OutputType.RAW}
     has_rans = any(record.coder is Coder.RANS for record in app.packed.records)
-    left_out = [
-        *([] if needs_floats else ["-DEKD_NO_FLOAT"]),
-        *([] if has_rans else ["-DEKD_NO_RANS"]),
-    ]
+    left_out = [] if has_rans else ["-DEKD_NO_RANS"]
     words = {
         "prefix": prefix,
         "PREFIX": prefix.upper(),
@@ -41,13 +38,16 @@ def files(app: App) -> dict[str, bytes]:
         "decoded_bytes": str(app.decoded_bytes),
         "output_type": app.output_type.value,
         "version": ".".join(map(str, app.packed.version)),
+        "packed_count": f"{len(app.data):,}",
+        "buffer_count": f"{app.buffer_bytes:,}",
+        "decoded_count": f"{app.decoded_bytes:,}",
         "digest": app.packed.digest,
         "rank": str(max((len(tensor.shape) for tensor in app.tensors), default=0) or 1),
         "ids": "\n".join(map(_id_line, app.tensors)) or f"    {prefix.upper()}_NONE",
         "table": "\n".join(map(_row, app.tensors)) or '    {0, 0, 0, 0, 0, {0}, ""},',
         "array": _array(app.data, prefix),
         "decode": _DECODE[app.output_type].replace("@PREFIX@", prefix.upper()),
-        "is_stored": "0" if needs_floats else "1",
+        "is_stored": "1" if is_stored else "0",
         "flags": " ".join(left_out),
         "definitions": " ".join(flag.removeprefix("-D") for flag in left_out),
     }

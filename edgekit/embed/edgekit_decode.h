@@ -23,7 +23,8 @@
    and what breaks the format ends in a result that says so. Work memory is aligned for uint64_t
    where EKD_WORK_FAST is used and for uint32_t otherwise.
 
-   Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_FAST (the large tables).
+   Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_SHA256, EKD_NO_FAST (the large
+   tables).
    EKD_CRC32C(bytes, count) may name a faster CRC-32C than the one here. */
 
 #ifndef EDGEKIT_DECODE_H
@@ -128,6 +129,10 @@ uint32_t ekd_crc32c(const uint8_t *bytes, size_t count);
 
 /* Chapters 2 and 3: checks header, directory, sections but the payload, and every record. */
 ekd_result ekd_open(const uint8_t *data, size_t bytes, ekd_file *file);
+
+/* Chapter 2.5: the SHA-256 at a file's end, over all of it: for updates, or once at the start. Each
+   chunk has a CRC-32C of its own, which is checked whenever it is decoded. */
+ekd_result ekd_check_sha256(const uint8_t *data, size_t bytes);
 
 /* The tensors in order; EKD_END behind the last one. */
 ekd_result ekd_first(const ekd_file *file, ekd_tensor *tensor);
@@ -289,6 +294,74 @@ static ekd_result ekd__check_crc(const uint8_t *bytes, size_t count, uint32_t ex
     return EKD_CRC32C(bytes, count) == expected ? EKD_OK : EKD_CHECKSUM;
 #endif
 }
+
+/* Chapter 2.5: SHA-256 (FIPS 180-4) over all but the file's last 32 bytes, which hold it. */
+#ifndef EKD_NO_SHA256
+static uint32_t ekd__rotated(uint32_t x, unsigned n) {
+    return x >> n | x << (32 - n);
+}
+
+static void ekd__sha256_block(uint32_t state[8], const uint8_t *p) {
+    static const uint32_t k[64] = {
+        0x428A2F98u, 0x71374491u, 0xB5C0FBCFu, 0xE9B5DBA5u, 0x3956C25Bu, 0x59F111F1u, 0x923F82A4u,
+        0xAB1C5ED5u, 0xD807AA98u, 0x12835B01u, 0x243185BEu, 0x550C7DC3u, 0x72BE5D74u, 0x80DEB1FEu,
+        0x9BDC06A7u, 0xC19BF174u, 0xE49B69C1u, 0xEFBE4786u, 0x0FC19DC6u, 0x240CA1CCu, 0x2DE92C6Fu,
+        0x4A7484AAu, 0x5CB0A9DCu, 0x76F988DAu, 0x983E5152u, 0xA831C66Du, 0xB00327C8u, 0xBF597FC7u,
+        0xC6E00BF3u, 0xD5A79147u, 0x06CA6351u, 0x14292967u, 0x27B70A85u, 0x2E1B2138u, 0x4D2C6DFCu,
+        0x53380D13u, 0x650A7354u, 0x766A0ABBu, 0x81C2C92Eu, 0x92722C85u, 0xA2BFE8A1u, 0xA81A664Bu,
+        0xC24B8B70u, 0xC76C51A3u, 0xD192E819u, 0xD6990624u, 0xF40E3585u, 0x106AA070u, 0x19A4C116u,
+        0x1E376C08u, 0x2748774Cu, 0x34B0BCB5u, 0x391C0CB3u, 0x4ED8AA4Au, 0x5B9CCA4Fu, 0x682E6FF3u,
+        0x748F82EEu, 0x78A5636Fu, 0x84C87814u, 0x8CC70208u, 0x90BEFFFAu, 0xA4506CEBu, 0xBEF9A3F7u,
+        0xC67178F2u};
+    uint32_t w[64], s[8];
+    size_t i;
+    for (i = 0; i < 16; i++)
+        w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
+               (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+    for (; i < 64; i++)
+        w[i] = w[i - 16] + w[i - 7] +
+               (ekd__rotated(w[i - 15], 7) ^ ekd__rotated(w[i - 15], 18) ^ w[i - 15] >> 3) +
+               (ekd__rotated(w[i - 2], 17) ^ ekd__rotated(w[i - 2], 19) ^ w[i - 2] >> 10);
+    for (i = 0; i < 8; i++)
+        s[i] = state[i];
+    for (i = 0; i < 64; i++) {
+        uint32_t first = s[7] +
+                         (ekd__rotated(s[4], 6) ^ ekd__rotated(s[4], 11) ^ ekd__rotated(s[4], 25)) +
+                         ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
+        uint32_t second =
+            (ekd__rotated(s[0], 2) ^ ekd__rotated(s[0], 13) ^ ekd__rotated(s[0], 22)) +
+            ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+        s[7] = s[6], s[6] = s[5], s[5] = s[4], s[4] = s[3] + first;
+        s[3] = s[2], s[2] = s[1], s[1] = s[0], s[0] = first + second;
+    }
+    for (i = 0; i < 8; i++)
+        state[i] += s[i];
+}
+
+ekd_result ekd_check_sha256(const uint8_t *data, size_t bytes) {
+    uint32_t state[8] = {0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au,
+                         0x510E527Fu, 0x9B05688Cu, 0x1F83D9ABu, 0x5BE0CD19u};
+    uint8_t last[128] = {0};
+    size_t left, i, end;
+    if (bytes < EKD__SHA256_BYTES)
+        return EKD_TRUNCATED;
+    bytes -= EKD__SHA256_BYTES;
+    for (left = bytes; left >= 64; left -= 64, data += 64)
+        ekd__sha256_block(state, data);
+    for (i = 0; i < left; i++)
+        last[i] = data[i];
+    last[left] = 0x80;
+    end = left < 56 ? 64 : 128;
+    for (i = 0; i < 8; i++)
+        last[end - 1 - i] = (uint8_t)((uint64_t)bytes * 8 >> 8 * i);
+    for (i = 0; i < end; i += 64)
+        ekd__sha256_block(state, last + i);
+    for (i = 0; i < EKD__SHA256_BYTES; i++)
+        if (data[left + i] != (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4))))
+            return EKD_CHECKSUM;
+    return EKD_OK;
+}
+#endif
 
 /* The one bounded reader of fields. */
 typedef struct {

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.embed import c, cpp, python, web
-from edgekit.embed.app import EmbeddedTensor, OutputType, make_app, read_labels
-from edgekit.errors import OutputError, UsageError
+from edgekit.embed.app import App, EmbeddedTensor, OutputType, make_app, read_labels
+from edgekit.errors import DataError, OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import open_packfile
-from edgekit.packfile.pictures import first_input_shape, packed_preprocess
+from edgekit.packfile.pictures import first_input_shape, output_shape, packed_preprocess
 from edgekit.preprocess import default_preprocess
 
 TARGETS = {"c": c.files, "cpp": cpp.files, "python": python.files, "web": web.files}
 """Kinds of app, each with the function that makes its files."""
 
 ALL = "*"
+_RESERVED = frozenset({"app", "check", "classify", "clean", "index", "main", "worker"})
 _PREFIX = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -74,6 +75,8 @@ def embed(
         raise UsageError(f"no target {target!r}; known: {', '.join(TARGETS)}")
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(f"the prefix {prefix!r} isn't a C name in lower case, such as 'model'")
+    if prefix in _RESERVED or prefix.startswith(("edgekit", "ekd")):
+        raise UsageError(f"apps use themselves the name {prefix!r}; choose another prefix")
     chosen = (tensors, output_type, static_buffer)
     if target != "c" and chosen != (ALL, OutputType.RESTORED, None):
         raise UsageError(
@@ -93,6 +96,7 @@ def embed(
         or default_preprocess(first_input_shape(model)),
         labels=() if labels is None else read_labels(labels),
     )
+    _check_labels(app)
     contents = TARGETS[target](app)
     folder = Path(output)
     try:
@@ -112,3 +116,12 @@ def embed(
         app.tensors,
         tuple((name, len(data)) for name, data in contents.items()),
     )
+
+
+def _check_labels(app: App) -> None:
+    """Raises DataError where the model's scores are known to be more or fewer than the labels."""
+    classes = output_shape(app.packed)[-1:]
+    if app.labels and classes and classes[0] not in {0, len(app.labels)}:
+        raise DataError(
+            f"{len(app.labels)} labels for {classes[0]} scores; give one name a class, in order"
+        )

@@ -92,7 +92,10 @@ def _contents(data: memoryview, entry: SectionEntry) -> memoryview:
 def _check_header(data: memoryview) -> tuple[tuple[int, int], int, int, int]:
     """Chapter 2.1: version, features, tensor count and section count."""
     if data[: len(layout.MAGIC)] != layout.MAGIC[: len(data)]:
-        raise CorruptError("not a packed file: it doesn't begin with the magic bytes", offset=0)
+        raise CorruptError(
+            "not a packed file: it doesn't begin with the magic bytes; edgekit compress makes one",
+            offset=0,
+        )
     if len(data) < layout.HEADER.size:
         raise TruncatedError(f"{len(data)} bytes are too few for the header; get the file again")
     _, major, minor, features, file_bytes, tensors, sections = layout.HEADER.unpack_from(data)

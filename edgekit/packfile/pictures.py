@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from edgekit.errors import CorruptError, DataError
-from edgekit.graph.inputs import input_shapes
+from edgekit.graph.inputs import input_shapes, shape_of
 from edgekit.packfile.reader import PackedModel
 from edgekit.preprocess import Preprocess, from_dict, make_preprocess
 
@@ -32,8 +32,18 @@ def packed_preprocess(
 
 def first_input_shape(packed: PackedModel) -> tuple[int, ...]:
     """Shape of the model's first input, 0 where a size is open; () for a file without a model."""
+    return next(iter(input_shapes(_graph(packed)).values()), ())
+
+
+def output_shape(packed: PackedModel) -> tuple[int, ...]:
+    """Shape of the model's first output, likewise."""
+    return next((shape_of(value) for value in _graph(packed).graph.output), ())
+
+
+def _graph(packed: PackedModel) -> ModelProto:
+    model = ModelProto()
     try:
-        model = ModelProto.FromString(packed.skeleton)
+        model.ParseFromString(packed.skeleton)
     except DecodeError as error:
         raise CorruptError("the skeleton isn't an ONNX model") from error
-    return next(iter(input_shapes(model).values()), ())
+    return model

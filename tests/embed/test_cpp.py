@@ -236,7 +236,8 @@ def test_the_model_is_linked_in_whole(packed: Path, tmp_path: Path) -> None:
 
 def test_labels_and_settings_stand_in_the_example(tiny_onnx_path: Path, tmp_path: Path) -> None:
     compress(tiny_onnx_path, tmp_path / "tiny.ekp", bits=6)
-    (tmp_path / "labels.txt").write_text('a "quoted" name\nback\\slash\nété\n')
+    others = "\n".join(f"class {number}" for number in range(3, 10))
+    (tmp_path / "labels.txt").write_text(f'a "quoted" name\nback\\slash\nété\n{others}\n')
 
     embed(
         tmp_path / "tiny.ekp",

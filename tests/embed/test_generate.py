@@ -12,7 +12,7 @@ import pytest
 from edgekit.codec.crc import crc32c
 from edgekit.compress.pipeline import compress
 from edgekit.embed import OutputType, embed
-from edgekit.errors import FormatError, OutputError, UsageError
+from edgekit.errors import DataError, FormatError, OutputError, UsageError
 from edgekit.packfile import read_packfile, read_weights, write_packfile
 from edgekit.tensors import CodedTensor, CompressedModel, StoredTensor
 
@@ -166,7 +166,7 @@ def test_the_array_for_other_compilers_holds_the_same_bytes(packed: Path, tmp_pa
 
 def test_names_that_are_no_c_names_get_constants_of_their_own(tmp_path: Path) -> None:
     ones = np.ones(4, np.float32)
-    names = ["a/b", "a.b", 'quo"te\\??/', "été", "*/"]
+    names = ["a/b", "a.b", "format", "h", "tensor_count", 'quo"te\\??/', "été", "*/"]
     tensors = tuple(StoredTensor(name, "float32", ones * index) for index, name in enumerate(names))
     write_packfile(CompressedModel(tensors, b"", {"name": "*/"}), tmp_path / "m.ekp")
 
@@ -176,6 +176,57 @@ def test_names_that_are_no_c_names_get_constants_of_their_own(tmp_path: Path) ->
 
     assert len({tensor.constant for tensor in report.tensors}) == len(names)
     assert _printed(output) == _expected(tmp_path / "m.ekp")
+
+
+@pytest.mark.parametrize("prefix", ["main", "classify", "ekd", "edgekit_decode"])
+def test_a_prefix_that_apps_use_is_refused(packed: Path, tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(UsageError, match="choose another prefix"):
+        embed(packed, tmp_path / "app", prefix=prefix)
+
+
+def test_an_app_of_codes_can_ask_for_their_scales(packed: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    embed(packed, app, tensors="conv.weight", output_type=OutputType.INT8)
+    coded = next(t for t in read_packfile(packed).tensors if t.name == "conv.weight")
+    assert isinstance(coded, CodedTensor)
+    assert coded.scale is not None
+    main = (app / "main.c").read_text()
+    call = 'printf("%.9g\\n", (double)ekd_scale(&file, &tensor, 3));'
+    (app / "main.c").write_text(main.replace("next++;", f"next++; {call}"))
+
+    _run("make", "-s", folder=app)
+
+    printed = _run("./main", folder=app).splitlines()[1]
+    assert np.float32(printed) == coded.scale[3]
+
+
+def test_a_file_of_another_sum_is_refused_by_the_app(packed: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    embed(packed, app)
+    data = bytearray((app / "model.ekp").read_bytes())
+    data[-1] ^= 1
+    (app / "model.ekp").write_bytes(data)
+    _run("make", "-s", folder=app)
+
+    done = subprocess.run([app / "main"], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: the packed model is damaged (ChecksumError): get it again\n"
+
+
+@pytest.mark.parametrize(("count", "text"), [(2, "2 labels for 10 scores"), (11, "11 labels")])
+def test_labels_that_are_too_few_or_many_are_refused(
+    packed: Path, tmp_path: Path, count: int, text: str
+) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(f"class {i}" for i in range(count)))
+
+    with pytest.raises(DataError, match=text):
+        embed(packed, tmp_path / "app", labels=tmp_path / "names.txt")
+
+
+def test_a_buffer_that_no_linker_takes_is_refused(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="less than 2 GiB"):
+        embed(packed, tmp_path / "app", static_buffer=10**13)
 
 
 def test_a_damaged_file_makes_no_folder(packed: Path, tmp_path: Path) -> None:

@@ -73,9 +73,14 @@ export async function openPacked(source, options = {}) {
   return new PackedModel(data, decoder, records, skeleton, readManifest(manifest), restoredBytes);
 }
 
-function unpackSections(data) {
+async function unpackSections(data) {
   const { names, skeleton, manifest } = SECTIONS;
-  return Promise.all([names, skeleton, manifest].map((kind) => unpack(data, kind)));
+  const started = [names, skeleton, manifest].map((kind) => unpack(data, kind));
+  for (const section of started) section.catch(() => {});
+  // One after the other: of two damaged sections the first is named.
+  const unpacked = [];
+  for (const section of started) unpacked.push(await section);
+  return unpacked;
 }
 
 /** A validated packed file, whose tensors are decoded when they are asked for. */
