@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgekit.bench.caution import cautions
+from edgekit.bench.change import meanwhile
 from edgekit.bench.checks import bound_to, check
 from edgekit.bench.cold import cold_start
 from edgekit.bench.evaluate import evaluate as evaluate_model
@@ -31,10 +32,14 @@ from edgekit.bench.results import TURN, BenchReport, Case, ColdStart, Settings
 from edgekit.bench.state import read_state
 from edgekit.bench.statistics import summarize
 from edgekit.bench.sustain import sustain
+from edgekit.bench.watch import Watch
 from edgekit.errors import UsageError
 from edgekit.runtime.session import is_packed, read_source
 
 COLD_STARTS = 3
+_WATCH_S = 5.0
+"""Between two looks at the machine in the warm runs: rare enough to meet few of them."""
+
 _FEWEST = 20
 """Runs before `precision` may end a case: the interval of a shorter sample is too uncertain."""
 
@@ -135,7 +140,8 @@ def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], Non
     accounts = read_accounts()
     say("cold starts" if settings.cold else "warm runs")
     starts = [_cold_starts(subject, settings) if settings.cold else () for subject in subjects]
-    times = measure_warm(subjects, settings)
+    with Watch(_WATCH_S) as watching:
+        times = measure_warm(subjects, settings)
     others_busy = busy_elsewhere(accounts, read_accounts())
     # What a board does under load for minutes is in the windows; it mustn't taint the runs before.
     after = read_state()
@@ -170,13 +176,16 @@ def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], Non
         host=host,
         before=before,
         after=after,
-        warnings=cautions(
-            host,
-            before,
-            after,
-            cases,
-            others_busy=others_busy,
-            bound=None if settings.affinity is None else len(set(settings.affinity)),
+        warnings=(
+            *cautions(
+                host,
+                before,
+                after,
+                cases,
+                others_busy=others_busy,
+                bound=None if settings.affinity is None else len(set(settings.affinity)),
+            ),
+            *meanwhile(before, after, watching),
         ),
         cases=cases,
         others_busy=others_busy,
