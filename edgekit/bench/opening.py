@@ -10,8 +10,7 @@ import onnxruntime as ort
 
 from edgekit.bench.feed import Feed
 from edgekit.errors import ModelFileError, UsageError
-from edgekit.packfile import open_packfile
-from edgekit.packfile.layout import Type
+from edgekit.packfile.reader import read_restored
 from edgekit.runtime.session import (
     add_weights,
     is_packed,
@@ -63,13 +62,8 @@ def open_model(
         session_s = (time.perf_counter_ns() - start) * _NS
         _check_provider(session, provider, path)
         return Opened(session, None, session_s)
-    model = open_packfile(read_source(path))
-    bfloat16 = {
-        name
-        for name, record in zip(model.names, model.records, strict=True)
-        if record.restored is Type.BFLOAT16
-    }
-    kept = add_weights(options, model.weights(), bfloat16)
+    model = read_restored(read_source(path))
+    kept = add_weights(options, model.weights)
     decoded = time.perf_counter_ns()
     session = make_session(model.skeleton, options, (provider,))
     made = time.perf_counter_ns()

@@ -124,6 +124,17 @@ class PackedModel:
         return partial(native.decode_codes, self.data) if use_native(decoder) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Restored:
+    """What makes a session: the ONNX graph without weights, and the weights by name.
+
+    skeleton: serialized. weights: each in its shape and type, bfloat16 as uint16 patterns.
+    """
+
+    skeleton: bytes
+    weights: dict[str, NDArray[Any]]
+
+
 def use_native(decoder: Decoder) -> bool:
     """Whether the native decoder is meant. Raises UsageError where it is asked for and missing."""
     if decoder == "native" and not native.available:
@@ -163,14 +174,26 @@ def read_weights(
     threads: used by the native decoder. decoder: "auto" takes the native one where it is built.
     Other arguments and errors as for open_packfile; the native decoder's messages say less.
     """
+    return read_restored(source, threads=threads, decoder=decoder, max_bytes=max_bytes).weights
+
+
+def read_restored(
+    source: Source,
+    *,
+    threads: int = 1,
+    decoder: Decoder = "auto",
+    max_bytes: int = layout.MAX_RESTORED_BYTES,
+) -> Restored:
+    """All that a session needs of a packed file, by the shortest way; arguments as read_weights."""
     data = _read(source)
     if not use_native(decoder):
-        return validate(data, max_bytes=max_bytes).weights(decoder=decoder)
+        model = validate(data, max_bytes=max_bytes)
+        return Restored(model.skeleton, model.weights(decoder=decoder))
     # The native decoder checks the records itself, so that only the container is left to check.
     container = open_container(data)
-    names, _, _ = _parse_texts(container)
+    names, skeleton, _ = _parse_texts(container)
     arrays = native.decode_weights(data, threads=threads, max_bytes=max_bytes)
-    return dict(zip(names, arrays, strict=True))
+    return Restored(skeleton, dict(zip(names, arrays, strict=True)))
 
 
 def validate(data: memoryview, *, max_bytes: int) -> PackedModel:

@@ -12,8 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgekit.errors import InputError, ModelFileError
-from edgekit.packfile import layout, open_packfile
-from edgekit.packfile.layout import Type
+from edgekit.packfile import layout
+from edgekit.packfile.reader import read_restored
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
@@ -47,13 +47,8 @@ def load(
         # By path where there is one, so that external data beside the model are found.
         plain = os.fspath(source) if isinstance(source, str | os.PathLike) else bytes(data)
         return make_session(plain, settings, providers)
-    packed = open_packfile(data)
-    bfloat16 = {
-        name
-        for name, record in zip(packed.names, packed.records, strict=True)
-        if record.restored is Type.BFLOAT16
-    }
-    kept = add_weights(settings, packed.weights(threads=threads or 1), bfloat16)
+    packed = read_restored(data, threads=threads or 1)
+    kept = add_weights(settings, packed.weights)
     session = make_session(packed.skeleton, settings, providers)
     # Freed weights would be read all the same, and give wrong answers without an error.
     session.edgekit_weights = kept
@@ -71,19 +66,16 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     return options
 
 
-def add_weights(
-    options: ort.SessionOptions, weights: Mapping[str, NDArray[Any]], bfloat16: set[str]
-) -> list[Any]:
-    """Give weights to a session by name.
+def add_weights(options: ort.SessionOptions, weights: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Give weights to a session by name; uint16 holds the patterns of bfloat16.
 
-    bfloat16: names of weights that are 16-bit patterns in uint16. The values returned must live
-    as long as the session that is made with these options.
+    The values returned must live as long as the session that is made with these options.
     """
     values = [
         ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
-        if name in bfloat16
+        if array.dtype == np.uint16
         else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-        for name, array in weights.items()
+        for array in weights.values()
     ]
     options.add_external_initializers(list(weights), values)
     # A hostile graph may name a file where it should leave a weight to us (docs/format.md, 2.3);
