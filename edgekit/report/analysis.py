@@ -11,6 +11,11 @@ from rich.table import Table
 from edgekit.errors import MissingDependencyError
 from edgekit.inspect.analyze import AnalysisReport, LayerAnalysis
 
+_LEGEND = (
+    "MAdds, weights, time: shares of the model. out: channels. dead: those that never / hardly "
+    "fire. |r|: mean correlation of two channels. rank: independent channels that would spread "
+    "alike. removal: least change of the output when one channel is taken out, and which."
+)
 _OTHERS = 0.001
 _SHOWN = 9
 """Correlation matrices in the picture: those of the costliest layers."""
@@ -20,23 +25,14 @@ def render_table(report: AnalysisReport) -> RenderableType:
     """One line a layer, then what they suggest."""
     fed = "an input" if report.batch == 1 else f"a batch of {report.batch}"
     title = f"{report.path} on {report.inputs} inputs, {1e3 * report.seconds:.2f} ms {fed}"
-    table = Table(title=title)
-    for heading in (
-        "layer",
-        "multiply-adds",
-        "parameters",
-        "time",
-        "channels",
-        "never / hardly fire",
-        "mean |r|",
-        "effective rank",
-        "least change by removal",
-    ):
+    table = Table(box=None, pad_edge=False, title=title)
+    for heading in ("layer", "MAdds", "weights", "time", "out", "dead", "|r|", "rank", "removal"):
+        is_name = heading == "layer"
         table.add_column(
             heading,
-            justify="left" if heading == "layer" else "right",
+            justify="left" if is_name else "right",
             overflow="fold",
-            min_width=4,
+            no_wrap=not is_name,
         )
     for layer in report.layers:
         table.add_row(*_cells(layer))
@@ -46,7 +42,7 @@ def render_table(report: AnalysisReport) -> RenderableType:
             f"Layers that aren't listed, with shared weights or of other kinds, have "
             f"{report.other_share:.1%} of the multiply-adds."
         )
-    return Group(table, *(advice or ["Nothing stands out."]))
+    return Group(table, "", _LEGEND, "", *(advice or ["Nothing stands out."]))
 
 
 def picture(report: AnalysisReport) -> bytes:
@@ -114,5 +110,5 @@ def _cells(layer: LayerAnalysis) -> tuple[str, ...]:
         "-" if layer.never is None else f"{layer.never} / {layer.hardly}",
         f"{layer.mean_correlation:.2f}",
         f"{layer.effective_rank:.0f}",
-        f"{least.change:.1e} (channel {least.channel})",
+        f"{least.change:.0e} (#{least.channel})",
     )

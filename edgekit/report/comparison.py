@@ -15,12 +15,21 @@ HEADINGS = ("row", "table", "network", "variant", "of", "stated", "counted", "ru
 
 def render_table(report: ComparisonReport) -> RenderableType:
     """One line a figure, then the reasons by row."""
-    table = Table(title=summary(report))
-    for heading in ("row", "network", "of", "stated", "counted", "rule", "verdict"):
-        table.add_column(heading, justify="right" if heading in {"stated", "counted"} else "left")
+    table = Table(box=None, pad_edge=False, title=summary(report))
+    for heading in ("row", "network", "stated", "counted", "verdict"):
+        is_number = heading in {"stated", "counted"}
+        table.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            no_wrap=is_number or heading == "row",
+            overflow="fold",
+        )
     for figure in report.rows:
-        row, source, name, variant, *rest = _cells(figure)
-        table.add_row(row, f"{name} {variant} ({source})", *rest)
+        row, source, name, variant, quantity, stated, counted, rule, verdict = _cells(figure)
+        network = f"{name} {variant} ({source}): {quantity}"
+        # The rule stands below, as in 80 columns there is no room beside the figures.
+        rules = "" if rule == "-" else f"\n  {rule}"
+        table.add_row(row, f"{network}{rules}", stated, counted, verdict)
     reasons = dict.fromkeys((f.row, f.reason) for f in report.rows if f.reason)
     return Group(table, *(f"{row}: {reason}" for row, reason in reasons))
 
