@@ -99,6 +99,9 @@ def embed(
     _check_labels(app)
     contents = TARGETS[target](app)
     folder = Path(output)
+    for name in contents:
+        if (folder / name).is_dir():
+            raise OutputError(f"can't write {folder / name}: a folder is in its place")
     try:
         folder.mkdir(exist_ok=True)
         for name in contents:

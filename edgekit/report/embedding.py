@@ -11,7 +11,7 @@ from edgekit.embed.generate import EmbedReport
 _NEXT = {
     "c": "build and run it: make -C {} check",
     "cpp": "build and check it: make -C {} check ONNXRUNTIME_ROOT=FOLDER",
-    "python": "run it: python3 {}/classify.py PICTURE",
+    "python": "run it: python3 {}/classify.py PICTURE or INPUT.npy",
     "web": "fetch the runtime and serve it: see {}/README.md",
 }
 

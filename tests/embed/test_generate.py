@@ -229,6 +229,17 @@ def test_a_buffer_that_no_linker_takes_is_refused(packed: Path, tmp_path: Path) 
         embed(packed, tmp_path / "app", static_buffer=10**13)
 
 
+def test_a_folder_in_a_file_s_place_is_found_before_anything_is_written(
+    packed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "app" / "main.c").mkdir(parents=True)
+
+    with pytest.raises(OutputError, match="a folder is in its place"):
+        embed(packed, tmp_path / "app")
+
+    assert [path.name for path in (tmp_path / "app").iterdir()] == ["main.c"]
+
+
 def test_a_damaged_file_makes_no_folder(packed: Path, tmp_path: Path) -> None:
     data = bytearray(packed.read_bytes())
     data[len(data) // 2] ^= 1
