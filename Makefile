@@ -57,6 +57,7 @@ slow: install
 
 .PHONY: bench
 bench: install
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[peers]'
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
 # Fastest first, so that a slip shows within seconds. The decoder declares its variables where a

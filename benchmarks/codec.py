@@ -8,7 +8,7 @@ records' other fields, without scales and codebooks; overhead is what is left of
 payload, graph, manifest, scales and codebooks.
 
 Run: python benchmarks/codec.py [--quick] [--cache FOLDER]. Peers that aren't installed are left out
-(pip install zstandard brotli constriction), as are networks that can't be fetched.
+(pip install -e '.[peers]'), as are networks that can't be fetched.
 """
 
 from __future__ import annotations
