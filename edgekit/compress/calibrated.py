@@ -34,7 +34,8 @@ from edgekit.tensors import CodedTensor, dequantize
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
 
-_SENSITIVITY_INPUTS = 32
+SENSITIVITY_INPUTS = 32
+"""Inputs that curvatures are measured on, unless the caller says otherwise."""
 _SEED = 0
 _SIZE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
@@ -72,8 +73,12 @@ class Calibration:
         *,
         sparsity: float = 0.0,
         keep: Mapping[str, Keep] | None = None,
+        sensitivity_inputs: int = SENSITIVITY_INPUTS,
     ) -> None:
-        """keep: bits of layers that stay finer, by name of their weights, or "float"."""
+        """keep: bits of layers that stay finer, by name of their weights, or "float".
+
+        sensitivity_inputs: of the inputs, to measure curvatures on; most of the time goes there.
+        """
         kept = keep or {}
         if len(inputs) < 2:
             raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
@@ -103,7 +108,7 @@ class Calibration:
             self._probe, self._layers, shapes, rng
         )
         self._curvatures = curvatures(
-            self._probe, self._layers, self._numbers, self._statistics, inputs[:_SENSITIVITY_INPUTS]
+            self._probe, self._layers, self._numbers, self._statistics, inputs[:sensitivity_inputs]
         )
         self._reference = self._probe.outputs(inputs=self._held_back)
         self._kept = self._prune(sparsity)

@@ -70,6 +70,7 @@ class CalibrationInputs:
 
     inputs: NDArray[np.float32]
     origin: str
+    is_noise: bool = False
 
 
 def calibration_inputs(
@@ -88,7 +89,7 @@ def calibration_inputs(
     if spec == NOISE:
         rng = np.random.default_rng(_SEED)
         noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), rng)
-        return CalibrationInputs(noise, f"1/f noise, seed {_SEED}")
+        return CalibrationInputs(noise, f"1/f noise, seed {_SEED}", is_noise=True)
     if not isinstance(spec, str | os.PathLike):
         return CalibrationInputs(_gathered(spec), "given inputs")
     is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekit import __version__
-from edgekit.compress.calibrated import Calibrated, Calibration
+from edgekit.compress.calibrated import SENSITIVITY_INPUTS, Calibrated, Calibration
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.goal import NOISE, Goal, calibration_inputs
 from edgekit.compress.keep import Keep
@@ -117,7 +117,14 @@ def compress(
             if evaluation is None
             else load_labelled(evaluation, preprocess=pictures, most=_MOST_EVALUATED)
         )
-        calibrated = Calibration(graph, inputs.inputs, sparsity=sparsity, keep=plan.keep)
+        calibrated = Calibration(
+            graph,
+            inputs.inputs,
+            sparsity=sparsity,
+            keep=plan.keep,
+            # Noise is only like pictures: more of it costs time and says little more.
+            sensitivity_inputs=SENSITIVITY_INPUTS // (2 if inputs.is_noise else 1),
+        )
         judge = None if judged is None else Judge(calibrated, judged)
         found = _meet(goal, graph, plan, calibrated, judge, coder)
         model, fidelities = apply_plan(graph, plan, found)
