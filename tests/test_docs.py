@@ -80,7 +80,7 @@ def test_every_module_has_its_line_in_the_architecture() -> None:
 def test_the_tour_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     blocks = [
         block
-        for heading in ("Command line", "Python", "C")
+        for heading in ("Command line", "Python", "In an app")
         for block in code_blocks(ROOT / "README.md", heading)
     ]
     # The programs of this environment come first, as in an activated one.
