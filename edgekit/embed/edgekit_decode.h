@@ -341,19 +341,23 @@ static void ekd__sha256_block(uint32_t state[8], const uint8_t *p) {
 ekd_result ekd_check_sha256(const uint8_t *data, size_t bytes) {
     uint32_t state[8] = {0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au,
                          0x510E527Fu, 0x9B05688Cu, 0x1F83D9ABu, 0x5BE0CD19u};
-    uint8_t last[128] = {0};
+    uint8_t last[128];
     size_t left, i, end;
     if (bytes < EKD__SHA256_BYTES)
         return EKD_TRUNCATED;
     bytes -= EKD__SHA256_BYTES;
     for (left = bytes; left >= 64; left -= 64, data += 64)
         ekd__sha256_block(state, data);
-    for (i = 0; i < left; i++)
-        last[i] = data[i];
-    last[left] = 0x80;
+    /* What is left, a one bit, zeros, and the number of bits at the end of a block. */
     end = left < 56 ? 64 : 128;
-    for (i = 0; i < 8; i++)
-        last[end - 1 - i] = (uint8_t)((uint64_t)bytes * 8 >> 8 * i);
+    for (i = 0; i < end; i++) {
+        if (i < left)
+            last[i] = data[i];
+        else if (i + 8 >= end)
+            last[i] = (uint8_t)((uint64_t)bytes * 8 >> 8 * (end - 1 - i));
+        else
+            last[i] = i == left ? 0x80 : 0;
+    }
     for (i = 0; i < end; i += 64)
         ekd__sha256_block(state, last + i);
     for (i = 0; i < EKD__SHA256_BYTES; i++)
