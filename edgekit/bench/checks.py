@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from edgekit.bench.results import Settings
 from edgekit.errors import UsageError
+from edgekit.runtime.session import MOST_THREADS
 
 _LONGEST_S = 24 * 3600.0
 
@@ -24,6 +25,8 @@ def check(settings: Settings) -> None:
     for name, value, least in limits:
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
+    if max(settings.threads, default=1) > MOST_THREADS:
+        raise UsageError(f"threads must be at most {MOST_THREADS}, got {max(settings.threads)}")
     if settings.max_seconds is not None and not settings.max_seconds > 0:
         raise UsageError(f"max_seconds must be above 0, got {settings.max_seconds}")
     if settings.precision is not None and not 0 < settings.precision < 1:

@@ -162,6 +162,13 @@ def _checked(
 
 
 def _random(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
-    return rng.integers(2, size=shape).astype(dtype)
+    try:
+        if dtype.kind == "f":
+            return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
+        return rng.integers(2, size=shape).astype(dtype)
+    except (MemoryError, ValueError) as error:
+        # numpy has words for sizes that pass what an array can index, and for memory.
+        raise UsageError(
+            f"there is no memory for an input of shape {'x'.join(map(str, shape))}; take a smaller "
+            "batch or input shape"
+        ) from error

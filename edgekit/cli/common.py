@@ -26,7 +26,9 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to 
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads of onnxruntime; its own choice by default."),
+    typer.Option(
+        "--threads", min=1, max=256, help="Threads of onnxruntime; its own choice by default."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 PreprocessOption = Annotated[

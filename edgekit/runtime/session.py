@@ -11,12 +11,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edgekit.errors import InputError, ModelFileError
+from edgekit.errors import InputError, ModelFileError, UsageError
 from edgekit.packfile import layout
 from edgekit.packfile.reader import read_restored
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
+MOST_THREADS = 256
+"""A larger number is a slip that would take a machine's last thread."""
 _BFLOAT16 = 16
 """ONNX's number of that type, which numpy doesn't have."""
 
@@ -56,7 +58,12 @@ def load(
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
-    """Options as `load` sets them: this many threads an operator, no spinning, errors only."""
+    """Options as `load` sets them: this many threads an operator, no spinning, errors only.
+
+    Raises UsageError for fewer than 1 or more than MOST_THREADS threads.
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
     options = ort.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import edgekit
 from edgekit.compress.pipeline import compress
-from edgekit.errors import FormatError, InputError, ModelFileError
+from edgekit.errors import FormatError, InputError, ModelFileError, UsageError
 from edgekit.packfile import write_packfile
 from edgekit.packfile.onnx_model import decompress
 from edgekit.tensors import CompressedModel
@@ -138,6 +138,12 @@ def test_a_graph_that_names_a_file_is_refused(
 
     with pytest.raises(ModelFileError, match="onnxruntime can't load"):
         edgekit.load("hostile.ekp")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 10**20])
+def test_an_impossible_number_of_threads_is_refused(packed: Path, threads: int) -> None:
+    with pytest.raises(UsageError, match="threads must be 1 to 256"):
+        edgekit.load(packed, threads=threads)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
