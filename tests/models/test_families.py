@@ -9,8 +9,7 @@ from torch import nn
 import edgekit_models
 from edgekit_models.shufflenet import shufflenet
 
-# Name here, name in pytorchcv. Left out are its networks that differ on purpose: an AlexNet of
-# one column, a MobileNetV2 without a bias in its last layer, a Wide ResNet-50 with biases.
+# Name here, name in pytorchcv. Left out is its MobileNetV2, whose last layer has no bias.
 JUDGED = {
     "alexnet": "alexnet",
     "mobilenet": "mobilenet_w1",
@@ -26,11 +25,17 @@ JUDGED = {
     "shufflenet": "shufflenet_g3_w1",
     "squeezenet1_0": "squeezenet_v1_0",
     "squeezenet1_0_simple": "squeezeresnet_v1_0",
+    "squeezenet1_1": "squeezenet_v1_1",
     "vgg16": "vgg16",
     "wide_resnet28_10": "wrn28_10_cifar10",
+    "wide_resnet50_2": "wrn50_2",
     "xception": "xception",
 }
-VARIANTS: dict[str, dict[str, object]] = {"alexnet": {"groups": 1}}
+# Its AlexNet has one column, its Wide ResNet-50 biases in BatchNorm's place.
+VARIANTS: dict[str, dict[str, object]] = {
+    "alexnet": {"groups": 1},
+    "wide_resnet50_2": {"normalised": False},
+}
 
 
 @pytest.mark.parametrize("name", sorted(JUDGED))
@@ -60,6 +65,31 @@ def test_shufflenet_counts_as_the_librarys_in_every_group_count(groups: int) -> 
     with torch.device("meta"):
         ours = shufflenet(groups=groups)
         theirs = provider.get_model(f"shufflenet_g{groups}_w1", pretrained=False)
+
+    own, judged = (edgekit_models.count_totals(net, (3, 224, 224)) for net in (ours, theirs))
+
+    assert own == judged
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "judge"),
+    [
+        ("mobilenet", {"width": 0.75}, "mobilenet_w3d4"),
+        ("mobilenet", {"width": 0.5}, "mobilenet_wd2"),
+        ("mobilenet", {"width": 0.25}, "mobilenet_wd4"),
+        ("shufflenet", {"groups": 1, "scale": 0.5}, "shufflenet_g1_wd2"),
+        ("shufflenet", {"groups": 3, "scale": 0.5}, "shufflenet_g3_wd2"),
+        ("shufflenet", {"groups": 1, "scale": 0.25}, "shufflenet_g1_wd4"),
+        ("shufflenet", {"groups": 3, "scale": 0.25}, "shufflenet_g3_wd4"),
+    ],
+)
+def test_a_narrower_form_counts_as_the_librarys(
+    name: str, variant: dict[str, object], judge: str
+) -> None:
+    provider = pytest.importorskip("pytorchcv.model_provider")
+    with torch.device("meta"):
+        ours = edgekit_models.build(name, **variant)
+        theirs = provider.get_model(judge, pretrained=False)
 
     own, judged = (edgekit_models.count_totals(net, (3, 224, 224)) for net in (ours, theirs))
 
