@@ -183,7 +183,7 @@ def test_packages_and_extras_are_those_of_the_project() -> None:
     needed = {(name, least) for name, least in needed if name != "cffi"}
     extras = {
         name: tuple(re.split("[>=]", requirement)[0] for requirement in optional[name])
-        for name in sorted(optional.keys() - {"all", "dev"})
+        for name in sorted(optional.keys() - {"all", "dev", "peers"})
         if optional[name]
     }
 

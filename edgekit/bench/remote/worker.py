@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 
 from edgekit.bench.measure import bench
@@ -20,6 +21,8 @@ from edgekit.bench.results import BenchReport
 from edgekit.codec import native
 from edgekit.errors import EdgekitError
 
+_CLEANINGS = 40
+"""Rounds until the folder is given up, two seconds."""
 NUMPY_DECODES = (
     "no compiled decoder on this device: numpy decoded the packed files, so they opened more "
     "slowly; with cffi and a C compiler there it is compiled"
@@ -61,7 +64,12 @@ def say(text: str) -> None:
 def _end_with_agent(folder: Path) -> None:
     """Clean up in place of an agent that was killed: its end is the end of our input."""
     sys.stdin.buffer.read()
-    shutil.rmtree(folder, ignore_errors=True)
+    # The benchmark may write into the folder while it goes: a file more, and it stays.
+    for _ in range(_CLEANINGS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.05)
     os._exit(1)
 
 
