@@ -84,6 +84,18 @@ def tiny_model() -> onnx.ModelProto:
 
 
 @pytest.fixture
+def tiny_data(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """60 inputs of the tiny model, normal numbers, with labels that mean nothing."""
+    path = tmp_path / "data.npz"
+    np.savez(
+        path,
+        inputs=rng.standard_normal((60, 1, 12, 12)).astype(np.float32),
+        labels=rng.integers(0, 10, 60),
+    )
+    return path
+
+
+@pytest.fixture
 def tiny_onnx_path(tiny_model: onnx.ModelProto, tmp_path: Path) -> Path:
     """`tiny_model` as a file."""
     path = tmp_path / "tiny.onnx"

@@ -126,7 +126,7 @@ def compress(
             sensitivity_inputs=SENSITIVITY_INPUTS // (2 if inputs.is_noise else 1),
         )
         judge = None if judged is None else Judge(calibrated, judged)
-        found = _meet(goal, graph, plan, calibrated, judge, coder)
+        found = _meet(goal, graph, plan, calibration=calibrated, judge=judge, coder=coder)
         model, fidelities = apply_plan(graph, plan, found)
         if judge is not None:
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
@@ -177,10 +177,11 @@ def apply_plan(
     return model, tuple(fidelities)
 
 
-def _meet(  # noqa: PLR0917  all of a run, in the order of the chain
+def _meet(
     goal: Goal,
     graph: Graph,
     plan: Plan,
+    *,
     calibration: Calibration,
     judge: Judge | None,
     coder: CoderName,

@@ -36,9 +36,20 @@ class Judge:
         self._data = data
         self._reference = _classes(calibration.outputs(data.inputs, None))
         self._labels = None if data.labels is None else data.labels[: len(self._reference)]
+        self._known: dict[Calibrated, Evaluation] = {}
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether accuracy can be told."""
+        return self._labels is not None
 
     def evaluate(self, found: Calibrated) -> Evaluation:
-        """Agreement with the float model, and both accuracies."""
+        """Agreement with the float model, and both accuracies; each model is run once."""
+        if found not in self._known:
+            self._known[found] = self._measure(found)
+        return self._known[found]
+
+    def _measure(self, found: Calibrated) -> Evaluation:
         classes = _classes(self._calibration.outputs(self._data.inputs, found))
         before = after = None
         if self._labels is not None:
@@ -58,16 +69,14 @@ def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool
     """
     if goal.max_drop is not None:
         most = goal.max_drop
+        if judge is None or not judge.has_labels:
+            raise UsageError("a bound on the drop of accuracy needs data with labels: --eval")
 
         def keeps_accuracy(found: Calibrated) -> bool:
-            if judge is None:
-                raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
             measured = judge.evaluate(found)
-            if measured.accuracy is None or measured.reference_accuracy is None:
-                raise UsageError(f"{measured.data} has no labels; --max-drop needs them")
+            lost = (measured.reference_accuracy or 0.0) - (measured.accuracy or 0.0)
             # Shares of whole inputs: a drop of exactly the bound is within it.
-            drop = 100 * (measured.reference_accuracy - measured.accuracy)
-            return drop <= most + 1e-9
+            return 100 * lost <= most + 1e-9
 
         return keeps_accuracy
     least = goal.min_agreement or 0.0

@@ -7,7 +7,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,36 +62,17 @@ class Settings:
 
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments of `compress`."""
-        return {
-            "bits": self.bits,
-            "method": self.method,
-            "sparsity": self.sparsity,
-            "scope": self.scope,
-            "coder": self.coder,
-            "calibration": self.calibration,
-            "preprocess": self.preprocess,
-            "goal": self.goal,
-            "evaluation": self.evaluation,
-            "keep": self.keep or None,
-        }
+        names = (entry.name for entry in fields(self) if entry.name != "source_sha256")
+        return {name: getattr(self, name) for name in names}
 
     def to_toml(self) -> str:
         """The text of a plan file; what isn't set is left out."""
-        values: dict[str, object] = {
-            "source_sha256": self.source_sha256 or None,
-            "bits": self.bits,
-            "method": self.method,
-            "sparsity": self.sparsity,
-            "scope": self.scope,
-            "coder": self.coder,
-            "calibration": self.calibration,
-            "preprocess": self.preprocess,
-            "evaluation": self.evaluation,
-            **{name: getattr(self.goal, name) for name in _GOALS},
-        }
+        values = {"source_sha256": self.source_sha256 or None, **self.arguments()}
+        values |= asdict(values.pop("goal"))
+        keep = values.pop("keep")
         lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
-        if self.keep:
-            entries = [f"{_toml(name)} = {_toml(width)}" for name, width in self.keep.items()]
+        if keep:
+            entries = [f"{_toml(name)} = {_toml(width)}" for name, width in keep.items()]
             lines += ["", "[keep]", *entries]
         return "\n".join(lines) + "\n"
 

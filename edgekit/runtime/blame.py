@@ -77,9 +77,9 @@ def blame_layers(
     base = divergence(expected, found)
     noise = {difference.name: difference.relative for difference in outputs}
     results = {}
-    for name in _suspects(layers, probe, reference, expected):
-        answers = probe.outputs(_restored(layers[name], reference.weights))
-        results[name] = (
+    for number in _suspects(layers, probe, reference, expected):
+        answers = probe.outputs(_restored(layers[number], reference.weights))
+        results[number] = (
             base - divergence(expected, answers),
             100 * (agreement(expected, answers) - agreement(expected, found)),
             None if truth is None else 100 * (accuracy(answers, truth) - accuracy(found, truth)),
@@ -89,9 +89,9 @@ def blame_layers(
             layer.weight,
             _ratio(reference.weights[layer.weight], other.weights[layer.weight]),
             _decibels(noise.get(layer.output, 0.0)),
-            *results.get(index, (None, None, None)),
+            *results.get(number, (None, None, None)),
         )
-        for index, layer in enumerate(layers)
+        for number, layer in enumerate(layers)
     )
     return Blame(base, len(found), entries, _keep(entries, base))
 

@@ -42,7 +42,7 @@ Kind = Literal["plain", "projected", "padded"]
 class PaddedShortcut(nn.Module):
     """Identity with zero channels appended, behind a mean where the map halves.
 
-    Option A of He et al. (section 3.3), with PyramidNet's mean (section 2.3).
+    Option A of He et al. 2016 (section 3.3), with a mean in front of it as PyramidNet has.
 
     (B, M, H', W') -> (B, N, H, W). Where N < M the last channels fall away. Costs nothing.
     """
@@ -61,7 +61,7 @@ class PaddedShortcut(nn.Module):
 
 
 class PreActivated(nn.Module):
-    """Norm, ReLU, 3x3, norm, ReLU, 3x3, beside a shortcut (Wide ResNet, figure 1).
+    """Norm, ReLU, 3x3, norm, ReLU, 3x3, beside a shortcut (Wide ResNet, section 2, figure 1).
 
     (B, M, H', W') -> (B, N, H, W). Cost: 9 H W (M N + N N), and M N H W for a projection, which
     reads the activated input.

@@ -34,7 +34,7 @@ class Separable(nn.Module):
 
 
 class XceptionBlock(nn.Module):
-    """Separable layers, each behind a ReLU, beside a shortcut (figure 5).
+    """Separable layers, each behind a ReLU, beside a shortcut (section 3, figure 5).
 
     (B, M, H', W') -> (B, N, H, W). stride 2: a 3x3 max-pool halves the map, and a strided 1x1
     convolution of M N H W the shortcut. Cost of each separable layer: M H' W' (9 + N).

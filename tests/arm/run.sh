@@ -124,13 +124,13 @@ write_programs
 
 "$python" -m tests.arm.prepare "$build/work"
 "$python" -m tests.arm.answers "$build/work" x86_64
-cp -r "$build/work" "$root/opt/work"
-on_arm -m tests.arm.answers /opt/work aarch64
-edgekit verify /opt/work/model.ekp --against /opt/work/model.onnx --format json >"$build/work/verify.json"
-edgekit bench /opt/work/model.ekp /opt/work/model.onnx --runs 3 --warmup 1 --format json \
+cp -r "$build/work" "$root/opt/lane"
+on_arm -m tests.arm.answers /opt/lane aarch64
+edgekit verify /opt/lane/model.ekp --against /opt/lane/model.onnx --format json >"$build/work/verify.json"
+edgekit bench /opt/lane/model.ekp /opt/lane/model.onnx --runs 3 --warmup 1 --format json \
     >"$build/work/bench.json"
 edgekit doctor --format json >"$build/work/doctor.json"
 PATH="$build/bin:$PATH" .venv/bin/edgekit bench "$build/work/model.ekp" --device ssh://board \
     --device-python python3.11 --runs 3 --warmup 1 --no-cold --format json >"$build/work/device.json"
-cp "$root"/opt/work/*-aarch64.* "$build/work/"
+cp "$root"/opt/lane/*-aarch64.* "$build/work/"
 "$python" -m tests.arm.compare "$build/work"

@@ -19,17 +19,6 @@ def packed(tiny_onnx_path: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def data(tmp_path: Path, rng: np.random.Generator) -> Path:
-    path = tmp_path / "data.npz"
-    np.savez(
-        path,
-        inputs=rng.standard_normal((60, 1, 12, 12)).astype(np.float32),
-        labels=rng.integers(0, 10, 60),
-    )
-    return path
-
-
 def test_a_sound_file_is_said_to_be_sound(cli: Cli, packed: Path) -> None:
     outcome = cli("verify", packed)
 
@@ -40,9 +29,9 @@ def test_a_sound_file_is_said_to_be_sound(cli: Cli, packed: Path) -> None:
 
 
 def test_the_table_says_what_was_compared(
-    cli: Cli, packed: Path, tiny_onnx_path: Path, data: Path
+    cli: Cli, packed: Path, tiny_onnx_path: Path, tiny_data: Path
 ) -> None:
-    outcome = cli("verify", packed, "--against", tiny_onnx_path, "--data", data)
+    outcome = cli("verify", packed, "--against", tiny_onnx_path, "--data", tiny_data)
 
     assert outcome.exit_code == 0
     assert "60 of data (all)" in outcome.stdout

@@ -109,7 +109,7 @@ def test_a_drop_without_labels_is_refused(
 ) -> None:
     np.savez(tmp_path / "bare.npz", inputs=natural_noise(10, (1, 12, 12), rng))
 
-    with pytest.raises(UsageError, match="has no labels"):
+    with pytest.raises(UsageError, match="data with labels: --eval"):
         compress(
             model,
             tmp_path / "m.ekp",

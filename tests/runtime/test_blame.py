@@ -5,24 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgekit.compress.pipeline import compress
 from edgekit.errors import UsageError
 from edgekit.runtime.verify import VerifyReport, verify
 from tests.support import Cli
-
-
-@pytest.fixture
-def data(tmp_path: Path, rng: np.random.Generator) -> Path:
-    path = tmp_path / "data.npz"
-    np.savez(
-        path,
-        inputs=rng.standard_normal((60, 1, 12, 12)).astype(np.float32),
-        labels=rng.integers(0, 10, 60),
-    )
-    return path
 
 
 @pytest.fixture
@@ -33,14 +21,14 @@ def broken(tiny_onnx_path: Path, tmp_path: Path) -> Path:
     return path
 
 
-def _verify(packed: Path, against: Path, data: Path) -> VerifyReport:
-    return verify(packed, against=against, data=data, layers=True, threads=1)
+def _verify(packed: Path, against: Path, tiny_data: Path) -> VerifyReport:
+    return verify(packed, against=against, data=tiny_data, layers=True, threads=1)
 
 
 def test_the_layer_that_broke_wins_back_most(
-    broken: Path, tiny_onnx_path: Path, data: Path
+    broken: Path, tiny_onnx_path: Path, tiny_data: Path
 ) -> None:
-    blame = _verify(broken, tiny_onnx_path, data).blame
+    blame = _verify(broken, tiny_onnx_path, tiny_data).blame
 
     assert blame is not None
     assert [layer.name for layer in blame.layers] == [
@@ -58,20 +46,20 @@ def test_the_layer_that_broke_wins_back_most(
 
 
 def test_what_is_advised_mends_the_model(
-    broken: Path, tiny_onnx_path: Path, data: Path, tmp_path: Path
+    broken: Path, tiny_onnx_path: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    before = _verify(broken, tiny_onnx_path, data).blame
+    before = _verify(broken, tiny_onnx_path, tiny_data).blame
     compress(tiny_onnx_path, tmp_path / "mended.ekp", keep={"depthwise": 8})
 
-    after = _verify(tmp_path / "mended.ekp", tiny_onnx_path, data).blame
+    after = _verify(tmp_path / "mended.ekp", tiny_onnx_path, tiny_data).blame
 
     assert before is not None
     assert after is not None
     assert after.divergence < before.divergence / 10
 
 
-def test_a_model_that_differs_nowhere_has_no_layer_to_blame(broken: Path, data: Path) -> None:
-    blame = _verify(broken, broken, data).blame
+def test_a_model_that_differs_nowhere_has_no_layer_to_blame(broken: Path, tiny_data: Path) -> None:
+    blame = _verify(broken, broken, tiny_data).blame
 
     assert blame is not None
     assert blame.divergence == 0
@@ -93,9 +81,9 @@ def test_finding_the_layer_needs_the_original(broken: Path) -> None:
 
 
 def test_the_table_ends_with_the_flag_to_use(
-    cli: Cli, broken: Path, tiny_onnx_path: Path, data: Path
+    cli: Cli, broken: Path, tiny_onnx_path: Path, tiny_data: Path
 ) -> None:
-    outcome = cli("verify", broken, "--against", tiny_onnx_path, "--data", data, "--layers")
+    outcome = cli("verify", broken, "--against", tiny_onnx_path, "--data", tiny_data, "--layers")
 
     assert outcome.exit_code == 0
     assert outcome.stdout.rstrip().endswith("--keep 'depthwise:8'")

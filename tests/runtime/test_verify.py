@@ -23,17 +23,6 @@ def packed(tiny_onnx_path: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def data(tmp_path: Path, rng: np.random.Generator) -> Path:
-    path = tmp_path / "data.npz"
-    np.savez(
-        path,
-        inputs=rng.standard_normal((60, 1, 12, 12)).astype(np.float32),
-        labels=rng.integers(0, 10, 60),
-    )
-    return path
-
-
 def test_a_sound_file_is_told_with_its_decoders(packed: Path) -> None:
     report = verify(packed)
 
@@ -43,8 +32,10 @@ def test_a_sound_file_is_told_with_its_decoders(packed: Path) -> None:
     assert report.failures == ()
 
 
-def test_every_weight_and_layer_is_compared(packed: Path, tiny_onnx_path: Path, data: Path) -> None:
-    report = verify(packed, against=tiny_onnx_path, data=data)
+def test_every_weight_and_layer_is_compared(
+    packed: Path, tiny_onnx_path: Path, tiny_data: Path
+) -> None:
+    report = verify(packed, against=tiny_onnx_path, data=tiny_data)
 
     assert report.answers is not None
     assert {entry.name for entry in report.answers.weights} >= {"conv.weight", "gemm.weight"}
@@ -54,8 +45,8 @@ def test_every_weight_and_layer_is_compared(packed: Path, tiny_onnx_path: Path, 
     assert report.answers.accuracy is not None
 
 
-def test_a_model_against_itself_differs_nowhere(packed: Path, data: Path) -> None:
-    report = verify(packed, against=packed, data=data, min_agreement=1.0, max_drop=0.0)
+def test_a_model_against_itself_differs_nowhere(packed: Path, tiny_data: Path) -> None:
+    report = verify(packed, against=packed, data=tiny_data, min_agreement=1.0, max_drop=0.0)
 
     assert report.answers is not None
     assert report.answers.output.largest == 0
@@ -64,7 +55,7 @@ def test_a_model_against_itself_differs_nowhere(packed: Path, data: Path) -> Non
 
 
 def test_bounds_that_are_not_met_are_listed(
-    packed: Path, tiny_model: onnx.ModelProto, tmp_path: Path, data: Path
+    packed: Path, tiny_model: onnx.ModelProto, tmp_path: Path, tiny_data: Path
 ) -> None:
     for tensor in tiny_model.graph.initializer:
         if tensor.name == "gemm.weight":
@@ -72,7 +63,7 @@ def test_bounds_that_are_not_met_are_listed(
             tensor.CopyFrom(onnx.numpy_helper.from_array(-values, tensor.name))
     (tmp_path / "other.onnx").write_bytes(tiny_model.SerializeToString())
 
-    report = verify(packed, against=tmp_path / "other.onnx", data=data, min_agreement=0.9)
+    report = verify(packed, against=tmp_path / "other.onnx", data=tiny_data, min_agreement=0.9)
 
     assert len(report.failures) == 1
     assert "is below 0.9" in report.failures[0]
