@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.calibrate import Probe
-from edgekit.count import count
+from edgekit.count import Count, LayerCount, count
 from edgekit.data import load_labelled
 from edgekit.errors import ModelFileError
 from edgekit.graph import Graph, load_graph
@@ -44,12 +44,28 @@ class Removal:
     change: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerAnalysis:
-    """One convolution or fully-connected layer.
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What a convolution or fully-connected layer holds and takes.
 
     name: of its weight, without `.weight` behind. multiply_adds: None where a shape is open.
     *_share: of the whole model, 0..1.
+    """
+
+    name: str
+    op: str
+    parameters: int
+    parameter_share: float
+    multiply_adds: int | None
+    multiply_add_share: float | None
+    seconds: float
+    time_share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerAnalysis:
+    """A layer whose channels were looked at.
+
     never, hardly: channels that fire nowhere, and at fewer than one place in a hundred; None where
     no ReLU or clip follows, as every number then says something.
     mean_correlation: mean size of the correlation of two channels. effective_rank: how many
@@ -57,15 +73,8 @@ class LayerAnalysis:
     removals: of the quietest channels, the least change first. advice: what this suggests.
     """
 
-    name: str
-    op: str
+    cost: LayerCost
     channels: int
-    parameters: int
-    parameter_share: float
-    multiply_adds: int | None
-    multiply_add_share: float | None
-    seconds: float
-    time_share: float
     never: int | None
     hardly: int | None
     mean_correlation: float
@@ -76,18 +85,25 @@ class LayerAnalysis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; of the channels' statistics the firing, not the matrix."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "statistics"}
-        plain["removals"] = [[removal.channel, removal.change] for removal in self.removals]
-        plain["firing"] = self.statistics.firing.tolist()
-        return plain
+        return {
+            **asdict(self.cost),
+            "channels": self.channels,
+            "never": self.never,
+            "hardly": self.hardly,
+            "mean_correlation": self.mean_correlation,
+            "effective_rank": self.effective_rank,
+            "removals": [[removal.channel, removal.change] for removal in self.removals],
+            "advice": list(self.advice),
+            "firing": self.statistics.firing.tolist(),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnalysisReport:
     """All layers in graph order. seconds: of one batch through all nodes, on one thread.
 
-    batch: of one input, or of as many as the model insists on. other_share: of the multiply-adds
-    that other layers have, those with shared weights or of other kinds; None where a shape is open.
+    batch: of one input, or of as many as the model insists on. others: the layers whose
+    channels weren't looked at.
     """
 
     path: str
@@ -96,7 +112,7 @@ class AnalysisReport:
     batch: int
     seconds: float
     layers: tuple[LayerAnalysis, ...]
-    other_share: float | None
+    others: tuple[LayerCost, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -106,8 +122,8 @@ class AnalysisReport:
             "inputs": self.inputs,
             "batch": self.batch,
             "seconds": self.seconds,
-            "other_share": self.other_share,
             "layers": [layer.to_dict() for layer in self.layers],
+            "others": [asdict(layer) for layer in self.others],
         }
 
 
@@ -116,72 +132,95 @@ def analyze(path: str | os.PathLike[str], data: str) -> AnalysisReport:
 
     data: fashion-mnist, a folder with its files, or an .npz file; its first 200 inputs are used.
 
-    Layers that share their weight or lie in a branch aren't listed. Raises InputError, FormatError
+    Of layers that are transposed, quantized or share their weight the costs alone are told; those
+    inside a branch or loop aren't listed. Raises InputError, FormatError
     and ModelFileError for the model, DataError for data that don't fit it.
     """
     graph = _graph(path)
     loaded = load_labelled(data)
     inputs = loaded.inputs[:INPUTS]
     layers = find_layers(graph)
-    if not layers:
+    probe = Probe(graph, inputs, threads=1)
+    batch = _fixed_batch(graph, probe.input_name)
+    counted = count(graph, {probe.input_name: (batch, *inputs.shape[1:])})
+    if not counted.layers:
         raise ModelFileError(
             f"{os.fspath(path)} has no convolution or fully-connected layer to analyse"
         )
-    probe = Probe(graph, inputs, threads=1)
+    one = {probe.input_name: probe.inputs[:batch]}
+    seconds, total = node_seconds(
+        graph.model().SerializeToString(), one, {entry.name for entry in counted.layers}
+    )
+    costs = [_cost(entry, counted, seconds.get(entry.name, 0.0), total) for entry in counted.layers]
+    followed = {layer.weight for layer in layers}
+    return AnalysisReport(
+        path=os.fspath(path),
+        data=loaded.source,
+        inputs=len(probe.inputs),
+        batch=batch,
+        seconds=total,
+        layers=_analysed(graph, probe, layers, dict(zip(_weights(counted), costs, strict=True))),
+        others=tuple(
+            cost
+            for weight, cost in zip(_weights(counted), costs, strict=True)
+            if weight not in followed
+        ),
+    )
+
+
+def _weights(counted: Count) -> list[str]:
+    return [entry.weight for entry in counted.layers]
+
+
+def _cost(entry: LayerCount, counted: Count, seconds: float, total: float) -> LayerCost:
+    share = None
+    if entry.multiply_adds is not None and counted.multiply_adds:
+        share = entry.multiply_adds / counted.multiply_adds
+    parameters = entry.weights + entry.biases
+    return LayerCost(
+        name=entry.weight.removesuffix(".weight"),
+        op=entry.op,
+        parameters=parameters,
+        parameter_share=parameters / counted.parameters,
+        multiply_adds=entry.multiply_adds,
+        multiply_add_share=share,
+        seconds=seconds,
+        time_share=seconds / total if total else 0.0,
+    )
+
+
+def _analysed(
+    graph: Graph, probe: Probe, layers: Sequence[Layer], costs: Mapping[str, LayerCost]
+) -> tuple[LayerAnalysis, ...]:
+    if not layers:
+        return ()
     places = observed(graph.empty_model().graph, layers)
     statistics = _statistics(probe, layers, places)
     removals = _removals(graph, probe, layers, statistics)
-    names = {output: node.name for node in graph.empty_model().graph.node for output in node.output}
-    batch = _fixed_batch(graph, probe.input_name)
-    one = {probe.input_name: probe.inputs[:batch]}
-    seconds, total = node_seconds(
-        graph.model().SerializeToString(), one, {names[layer.output] for layer in layers}
-    )
-    counted = count(graph, {probe.input_name: (batch, *inputs.shape[1:])})
-    by_weight = {entry.weight: entry for entry in counted.layers}
     found = []
     for layer in layers:
-        entry, of_layer = by_weight[layer.weight], statistics[layer.weight]
+        cost, of_layer = costs[layer.weight], statistics[layer.weight]
         rectified = places[layer.weight][1]
-        never = int((of_layer.firing == 0).sum()) if rectified else None
         hardly = int((of_layer.firing < HARDLY).sum()) if rectified else None
-        share = (
-            entry.multiply_adds / counted.multiply_adds
-            if entry.multiply_adds is not None and counted.multiply_adds
-            else None
-        )
-        spent = seconds.get(names[layer.output], 0.0)
         found.append(
             LayerAnalysis(
-                name=layer.weight.removesuffix(".weight"),
-                op=layer.op,
+                cost=cost,
                 channels=len(of_layer.firing),
-                parameters=entry.weights + entry.biases,
-                parameter_share=(entry.weights + entry.biases) / counted.parameters,
-                multiply_adds=entry.multiply_adds,
-                multiply_add_share=share,
-                seconds=spent,
-                time_share=spent / total if total else 0.0,
-                never=never,
+                never=int((of_layer.firing == 0).sum()) if rectified else None,
                 hardly=hardly,
                 mean_correlation=of_layer.mean_correlation,
                 effective_rank=of_layer.effective_rank,
                 removals=removals[layer.weight],
                 advice=advise(
                     of_layer,
-                    share=share,
+                    share=cost.multiply_add_share,
                     hardly=hardly,
                     groupable=_kernel(graph, layer) > 1 and layer.mixes_channels,
                 ),
                 statistics=of_layer,
             )
         )
-    other = None
-    if counted.multiply_adds:
-        other = max(0.0, 1 - sum(layer.multiply_add_share or 0.0 for layer in found))
-    return AnalysisReport(
-        os.fspath(path), loaded.source, len(probe.inputs), batch, total, tuple(found), other
-    )
+    return tuple(found)
 
 
 def advise(

@@ -8,15 +8,14 @@ from pathlib import PurePath
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from edgekit.errors import MissingDependencyError
-from edgekit.inspect.analyze import AnalysisReport, LayerAnalysis
+from edgekit.errors import MissingDependencyError, UsageError
+from edgekit.inspect.analyze import AnalysisReport, LayerAnalysis, LayerCost
 
 _LEGEND = (
     "MAdds, weights, time: shares of the model. out: channels. dead: those that never / hardly "
     "fire. |r|: mean correlation of two channels. rank: independent channels that would spread "
     "alike. removal: least change of the output when one channel is taken out, and which."
 )
-_OTHERS = 0.001
 _SHOWN = 9
 """Correlation matrices in the picture: those of the costliest layers."""
 
@@ -36,27 +35,27 @@ def render_table(report: AnalysisReport) -> RenderableType:
         )
     for layer in report.layers:
         table.add_row(*_cells(layer))
-    advice = [f"{layer.name}: {line}" for layer in report.layers for line in layer.advice]
-    if report.other_share is not None and report.other_share > _OTHERS:
-        advice.append(
-            f"Layers that aren't listed, with shared weights or of other kinds, have "
-            f"{report.other_share:.1%} of the multiply-adds."
-        )
+    for cost in report.others:
+        table.add_row(*_shares(cost), *["-"] * 5)
+    advice = [f"{layer.cost.name}: {line}" for layer in report.layers for line in layer.advice]
     return Group(table, "", _LEGEND, "", *(advice or ["Nothing stands out."]))
 
 
 def picture(report: AnalysisReport) -> bytes:
     """A PNG: shares of each layer, channels that hardly fire, correlations of the costliest layers.
 
-    Raises MissingDependencyError where matplotlib isn't installed.
+    Raises MissingDependencyError where matplotlib isn't installed, and UsageError for a model none
+    of whose channels were looked at.
     """
+    if not report.layers:
+        raise UsageError(f"{report.path} has no layer whose channels can be drawn")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "report") from error
     count = len(report.layers)
-    shown = sorted(report.layers, key=lambda layer: -(layer.multiply_add_share or 0))[:_SHOWN]
+    shown = sorted(report.layers, key=lambda layer: -(layer.cost.multiply_add_share or 0))[:_SHOWN]
     rows = -(-len(shown) // 3)
     figure = Figure(figsize=(12, 3 + 0.22 * count + 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
@@ -66,13 +65,13 @@ def picture(report: AnalysisReport) -> bytes:
     places = range(count)
     for offset, (label, shares) in enumerate(
         {
-            "multiply-adds": [layer.multiply_add_share or 0 for layer in report.layers],
-            "parameters": [layer.parameter_share for layer in report.layers],
-            "time": [layer.time_share for layer in report.layers],
+            "multiply-adds": [layer.cost.multiply_add_share or 0 for layer in report.layers],
+            "parameters": [layer.cost.parameter_share for layer in report.layers],
+            "time": [layer.cost.time_share for layer in report.layers],
         }.items()
     ):
         costs.barh([p + 0.27 * (offset - 1) for p in places], shares, height=0.25, label=label)
-    costs.set_yticks(list(places), [layer.name for layer in report.layers], fontsize=7)
+    costs.set_yticks(list(places), [layer.cost.name for layer in report.layers], fontsize=7)
     costs.invert_yaxis()
     costs.set_xlabel("share of the model")
     costs.legend()
@@ -88,7 +87,7 @@ def picture(report: AnalysisReport) -> bytes:
     for axes, layer in zip(grid.flat, shown, strict=False):
         drawn = axes.imshow(layer.statistics.correlation, vmin=-1, vmax=1, cmap="RdBu_r")
         axes.set_title(
-            f"{layer.name}\nrank {layer.effective_rank:.0f} of {layer.channels}", fontsize=7
+            f"{layer.cost.name}\nrank {layer.effective_rank:.0f} of {layer.channels}", fontsize=7
         )
     scale = bottom.colorbar(drawn, ax=grid.ravel().tolist(), shrink=0.6, location="right")
     scale.set_label("correlation of two channels")
@@ -99,16 +98,17 @@ def picture(report: AnalysisReport) -> bytes:
 
 
 def _cells(layer: LayerAnalysis) -> tuple[str, ...]:
-    share = "-" if layer.multiply_add_share is None else f"{layer.multiply_add_share:.1%}"
     least = layer.removals[0]
     return (
-        layer.name,
-        share,
-        f"{layer.parameter_share:.1%}",
-        f"{layer.time_share:.1%}",
+        *_shares(layer.cost),
         str(layer.channels),
         "-" if layer.never is None else f"{layer.never} / {layer.hardly}",
         f"{layer.mean_correlation:.2f}",
         f"{layer.effective_rank:.0f}",
         f"{least.change:.0e} (#{least.channel})",
     )
+
+
+def _shares(cost: LayerCost) -> tuple[str, ...]:
+    share = "-" if cost.multiply_add_share is None else f"{cost.multiply_add_share:.1%}"
+    return (cost.name, share, f"{cost.parameter_share:.1%}", f"{cost.time_share:.1%}")

@@ -60,18 +60,47 @@ def report(model_path: Path, data_path: Path) -> AnalysisReport:
 
 
 def test_shares_are_those_worked_out_by_hand(report: AnalysisReport) -> None:
-    first, second = report.layers
+    first, second = (layer.cost for layer in report.layers)
 
     assert (first.name, second.name) == ("first", "second")
     assert (first.multiply_adds, second.multiply_adds) == (6 * 9 * 64, 4 * 6 * 64)
     assert first.multiply_add_share == pytest.approx(54 / 78)
     assert first.parameter_share == pytest.approx(60 / 84)
-    assert (report.inputs, first.channels) == (40, 6)
+    assert (report.inputs, report.layers[0].channels) == (40, 6)
+    assert report.others == ()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_transposed_layer_is_counted_and_timed_beside_the_others(
+    alone: bool, tmp_path: Path, data_path: Path
+) -> None:
+    weights = {
+        "up.weight": np.ones((1, 4, 4, 4), np.float32),
+        "conv.weight": np.ones((4, 4, 3, 3), np.float32),
+    }
+    nodes = [
+        helper.make_node("ConvTranspose", ["input", "up.weight"], ["a"], "n0", strides=[2, 2]),
+        helper.make_node("Conv", ["a", "conv.weight"], ["b"], "n1"),
+        helper.make_node("GlobalAveragePool", ["a" if alone else "b"], ["output"], "n2"),
+    ]
+    if alone:
+        del nodes[1], weights["conv.weight"]
+    model = make_model(nodes, {"input": ["N", 1, 8, 8]}, {"output": ["N", 4, 1, 1]}, weights)
+    onnx.save(model, tmp_path / "up.onnx")
+
+    report = analyze(tmp_path / "up.onnx", str(data_path))
+
+    (up,) = report.others
+    costs = [up, *(layer.cost for layer in report.layers)]
+    assert (up.name, up.op, up.multiply_adds) == ("up", "ConvTranspose", 64 * 64)
+    assert up.seconds > 0
+    assert len(costs) == 2 - alone
+    assert sum(cost.multiply_add_share or 0 for cost in costs) == pytest.approx(1)
 
 
 def test_time_is_measured_for_every_layer(report: AnalysisReport) -> None:
-    assert all(layer.seconds > 0 for layer in report.layers)
-    assert 0 < sum(layer.time_share for layer in report.layers) <= 1
+    assert all(layer.cost.seconds > 0 for layer in report.layers)
+    assert 0 < sum(layer.cost.time_share for layer in report.layers) <= 1
 
 
 def test_a_channel_that_never_fires_is_found_and_its_removal_changes_nothing(
@@ -118,7 +147,7 @@ def test_a_packed_file_is_analysed_as_its_model(model_path: Path, data_path: Pat
 
     report = analyze(packed, str(data_path))
 
-    assert [layer.name for layer in report.layers] == ["first", "second"]
+    assert [layer.cost.name for layer in report.layers] == ["first", "second"]
     assert report.layers[0].never == 1
 
 
