@@ -92,6 +92,17 @@ budget() {
     "$python" -m tests.targets.budget "$build"
 }
 
+# The folder's sources under a compiler newer than Debian's, without a warning, as C and as C++.
+warnings() {
+    local source strict=(-pedantic -Wall -Wextra -Wconversion -Werror -I"$build/embedded" -c -o "$build/strict.o")
+    for source in "$build/embedded/main.c" "$build/embedded/model.c"; do
+        # report runs this where set -e is off.
+        "${zig[@]}" -std=c99 "${strict[@]}" "$source" || return 1
+        "${zig[@]}" -x c++ -std=c++17 "${strict[@]}" "$source" || return 1
+    done
+    echo "no warning"
+}
+
 # Phones: object files alone, as their linkers come with kits that aren't packaged.
 mobile() { # name, target, what the object must be
     "${zig[@]}" -target "$2" "${flags[@]}" -ffreestanding -Os -DEDGEKIT_DECODE_IMPLEMENTATION -x c -c \
@@ -119,6 +130,7 @@ budget
 firmware
 embedded aarch64 aarch64-linux-gnu-gcc qemu-aarch64-static
 embedded s390x s390x-linux-gnu-gcc qemu-s390x-static
+report "clang $("${zig[@]}" --version | sed -n '1s/.*version \([0-9]*\).*/\1/p')" warnings
 mobile android aarch64-linux-android elf-aarch64
 mobile android-32 arm-linux-androideabi elf-arm
 mobile ios aarch64-ios macho-arm64
