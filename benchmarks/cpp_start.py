@@ -66,7 +66,7 @@ def measure(program: Path, files: list[Path], inputs: Path, threads: int, rounds
     plain, packed = (times[file] for file in files)
     ratio = statistics.median(b / a for a, b in zip(plain, packed, strict=True))
     print(
-        f"{threads} threads, {rounds} rounds: float {1000 * statistics.median(plain):.1f} ms, "
+        f"threads {threads}, {rounds} rounds: float {1000 * statistics.median(plain):.1f} ms, "
         f"packed {1000 * statistics.median(packed):.1f} ms, ratio {ratio:.2f}"
     )
 

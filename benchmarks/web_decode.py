@@ -28,7 +28,7 @@ import numpy as np
 
 from edgekit import api
 from edgekit.codec import native
-from edgekit.compress.goal import Goal
+from edgekit.compress.goal import Goal, parse_size
 from edgekit.packfile import read_weights
 
 TURNS, ROUNDS, WARM_UP = 5, 9, 20
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("model", type=Path, nargs="?", help="an ONNX file of a picture network")
     parser.add_argument("--bits", type=int, default=6)
-    parser.add_argument("--target-size", type=float, help="largest packed file in 10^6 bytes")
+    parser.add_argument("--target-size", help="largest packed file, such as 1.75MB")
     given = parser.parse_args()
     if shutil.which("node") is None or not native.available:
         sys.exit("left out: " + ("Node isn't installed" if native.available else native.reason))
@@ -124,7 +124,7 @@ def main() -> None:
             api.export("mobilenetv2", source, weights="none")
         packed = folder / "model.ekp"
         if given.target_size:
-            goal = Goal(target_bytes=round(given.target_size * 1e6))
+            goal = Goal(target_bytes=parse_size(given.target_size))
             api.compress(source, packed, goal=goal, preprocess="imagenet")
         else:
             api.compress(source, packed, bits=given.bits, preprocess="imagenet")
