@@ -10,6 +10,7 @@ EdgekitError                    1
 │   └── ParityError                two forms of one model answer differently
 ├── InputError                  4  a file that can't be read or isn't safe to read
 │   ├── ModelFileError             not an ONNX model, or a broken one
+│   ├── UntrainableError           an operator that training has no torch function for
 │   ├── DataError                  calibration or evaluation data that can't be used
 │   ├── UnsafeFileError            a file that would run code when opened
 │   └── FormatError                a packed file that breaks docs/format.md
@@ -73,6 +74,10 @@ class InputError(EdgekitError):
 
 class ModelFileError(InputError):
     """Not an ONNX model, or one that is damaged or outside what ONNX allows."""
+
+
+class UntrainableError(InputError):
+    """A model with an operator, or a form of one, that training has no torch function for."""
 
 
 class DataError(InputError):

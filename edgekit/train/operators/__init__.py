@@ -1,0 +1,1 @@
+"""ONNX operators as torch functions, for training a graph as it was exported."""
