@@ -17,22 +17,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import edgekit_models
-from edgekit.data import CLASSES, RawImages, normalise, read_fashion_mnist
+from edgekit.data import CLASSES
 from edgekit.errors import UsageError
 from edgekit.export.parity import run_module
 from edgekit.export.source import Network, find_network
 from edgekit.files import write_atomic
-from edgekit.train.loop import Observer, Run, Samples, copy_weights, evaluate, reproducible
+from edgekit.train.datasets import fashion_mnist
+from edgekit.train.loop import Observer, Run, copy_weights, evaluate, reproducible
 from edgekit.train.state import EpochRecord, Settings, read_state, write_state
+from edgekit.train.task import Classification
 from edgekit.train.weights import to_safetensors
 
 INPUT_SHAPE = (1, 28, 28)
-VALIDATION_IMAGES = 5000
-SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +102,9 @@ def train(
     target = Path(output)
     log, saved = target.with_suffix(".log.jsonl"), target.with_suffix(".state.pt")
 
-    training, validation, source = _training_data(data, train_limit)
+    splits = fashion_mnist(data, train_limit)
     with reproducible(threads):
-        run = Run(settings, len(training.labels), network.build)
+        run = Run(settings, splits, network.build)
         history: list[EpochRecord] = []
         best = copy_weights(run.model)
         if resume and saved.exists():
@@ -115,7 +114,7 @@ def train(
         # A folder that can't be written to shows up now, not after the first epoch.
         _write_log(history, log)
         while len(history) < epochs:
-            record = _epoch(run, len(history) + 1, training, validation, observer)
+            record = _epoch(run, len(history) + 1, observer)
             if record.validation_top1 > max((r.validation_top1 for r in history), default=-1.0):
                 best = copy_weights(run.model)
             history.append(record)
@@ -124,8 +123,8 @@ def train(
             if observer is not None:
                 observer.epoch(record)
         run.model.load_state_dict(best)
-        test = _samples(read_fashion_mnist("test", folder=data))
-        _, test_top1 = evaluate(run.model, test)
+        test = splits.test or splits.validation
+        _, test_top1 = evaluate(run.model, test, Classification())
 
     chosen = max(history, key=lambda record: (record.validation_top1, -record.epoch))
     blob = to_safetensors(
@@ -150,21 +149,19 @@ def train(
         multiply_adds=edgekit_models.count_multiply_adds(run.model, INPUT_SHAPE),
         best_epoch=chosen.epoch,
         validation_top1=chosen.validation_top1,
-        validation_images=len(validation.labels),
+        validation_images=len(splits.validation),
         test_top1=test_top1,
-        test_images=len(test.labels),
-        train_images=len(training.labels),
-        data_source=source,
+        test_images=len(test),
+        train_images=len(splits.training),
+        data_source=splits.source,
         seconds=sum(record.seconds for record in history),
     )
 
 
-def _epoch(
-    run: Run, number: int, training: Samples, validation: Samples, observer: Observer | None
-) -> EpochRecord:
+def _epoch(run: Run, number: int, observer: Observer | None) -> EpochRecord:
     started = time.perf_counter()
-    train_loss = run.epoch(training, number, observer)
-    validation_loss, validation_top1 = evaluate(run.model, validation)
+    train_loss = run.epoch(number, observer)
+    validation_loss, validation_top1 = evaluate(run.model, run.data.validation, Classification())
     return EpochRecord(
         epoch=number,
         train_loss=train_loss,
@@ -210,29 +207,6 @@ def _network(name: str) -> Network:
                 f"Fashion-MNIST needs one row of {len(CLASSES)} scores"
             )
     return network
-
-
-def _training_data(
-    folder: str | os.PathLike[str] | None, limit: int | None
-) -> tuple[Samples, Samples, str]:
-    """The training images apart from the validation split, the validation split, their source."""
-    raw = read_fashion_mnist("train", folder=folder)
-    if len(raw.labels) <= VALIDATION_IMAGES:
-        raise UsageError(
-            f"{raw.source} holds {len(raw.labels)} training images; more than the "
-            f"{VALIDATION_IMAGES} of the validation split are needed"
-        )
-    every = _samples(raw)
-    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(raw.labels)))
-    held, used = order[:VALIDATION_IMAGES], order[VALIDATION_IMAGES:][:limit]
-    training = Samples(every.inputs[used], every.labels[used])
-    return training, Samples(every.inputs[held], every.labels[held]), raw.source
-
-
-def _samples(raw: RawImages) -> Samples:
-    return Samples(
-        torch.from_numpy(normalise(raw.images)), torch.from_numpy(raw.labels.astype(np.int64))
-    )
 
 
 def _write_log(history: list[EpochRecord], path: Path) -> None:

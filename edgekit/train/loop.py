@@ -5,30 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from edgekit.data import DEVIATION, MEAN
-from edgekit.errors import CheckFailedError
-from edgekit.train.augment import flip_and_shift
+from edgekit.errors import CheckFailedError, UsageError
+from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.state import EpochRecord, Settings, State
+from edgekit.train.task import Classification, Task
 
 MOMENTUM = 0.9
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 EVALUATION_BATCH = 250
-BLACK = -MEAN / DEVIATION
-"""The background of a Fashion-MNIST image after normalisation."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Samples:
-    """inputs: (N, 1, 28, 28) float32, normalised. labels: (N,) int64."""
-
-    inputs: Tensor
-    labels: Tensor
 
 
 class Observer(Protocol):
@@ -49,9 +38,10 @@ class Run:
     """
 
     def __init__(
-        self, settings: Settings, train_images: int, build: Callable[[], nn.Module]
+        self, settings: Settings, data: TrainingData, build: Callable[[], nn.Module]
     ) -> None:
         self.settings = settings
+        self.data = data
         self.generator = torch.Generator().manual_seed(settings.seed)
         torch.manual_seed(settings.seed)
         model = build()
@@ -65,7 +55,7 @@ class Run:
         self.optimizer = torch.optim.SGD(
             groups, lr=settings.learning_rate, momentum=MOMENTUM, nesterov=True
         )
-        self.steps = -(-train_images // settings.batch_size)
+        self.steps = -(-len(data.training) // settings.batch_size)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             max_lr=settings.learning_rate,
@@ -73,21 +63,23 @@ class Run:
             pct_start=WARM_UP,
             cycle_momentum=False,
         )
-        self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.task = Classification(settings.label_smoothing)
 
-    def epoch(self, training: Samples, number: int, observer: Observer | None) -> float:
+    def epoch(self, number: int, observer: Observer | None) -> float:
         """Pass once over the training samples in random order; the mean loss of its batches.
 
         Raises CheckFailedError where the loss is no longer a number.
         """
         self.model.train()
-        order = torch.randperm(len(training.labels), generator=self.generator)
+        order = torch.randperm(len(self.data.training), generator=self.generator)
         total = 0.0
         for step, chosen in enumerate(torch.split(order, self.settings.batch_size), start=1):
-            inputs = flip_and_shift(training.inputs[chosen], BLACK, self.generator)
+            inputs, labels = labelled(self.data.training, chosen)
+            if self.data.augment is not None:
+                inputs = self.data.augment(inputs, self.generator)
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(self.model(inputs), training.labels[chosen])
-            loss.backward()
+            loss = self.task.loss(self.model(inputs), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.scheduler.step()
             value = loss.item()
@@ -124,19 +116,29 @@ class Run:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, samples: Samples) -> tuple[float, float]:
-    """Mean cross-entropy without label smoothing, and the fraction of right answers."""
+def evaluate(model: nn.Module, split: Split, task: Task) -> tuple[float, float]:
+    """The means of a task's loss and metric over a labelled split."""
     model.eval()
-    loss, right = 0.0, 0
-    for inputs, labels in zip(
-        torch.split(samples.inputs, EVALUATION_BATCH),
-        torch.split(samples.labels, EVALUATION_BATCH),
-        strict=True,
-    ):
-        logits = model(inputs.contiguous(memory_format=torch.channels_last))
-        loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-        right += int((logits.argmax(dim=1) == labels).sum())
-    return loss / len(samples.labels), right / len(samples.labels)
+    loss = metric = 0.0
+    for chosen in torch.split(torch.arange(len(split)), EVALUATION_BATCH):
+        inputs, labels = labelled(split, chosen)
+        outputs = model(channels_last(inputs))
+        loss += task.loss(outputs, labels).item() * len(chosen)
+        metric += float(task.metric(outputs, labels).sum())
+    return loss / len(split), metric / len(split)
+
+
+def labelled(split: Split, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs and labels at `chosen` positions. Raises UsageError where there are no labels."""
+    inputs, labels = split.batch(chosen)
+    if labels is None:
+        raise UsageError("the data carry no labels, but this run needs them")
+    return inputs, labels
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (N, C, H, W) with their channels last in memory, which convolves faster."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.train import fit
+from edgekit.train import datasets
 from tests.support import Cli
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """48 random training images beside 16 for validation, and 10 test images."""
-    monkeypatch.setattr(fit, "VALIDATION_IMAGES", 16)
+    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 16)
     rng = np.random.default_rng(1)
     for prefix, count in (("train", 64), ("t10k", 10)):
         images = struct.pack(">4I", 0x803, count, 28, 28) + rng.bytes(count * 784)

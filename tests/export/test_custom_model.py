@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import edgekit
-from edgekit.train import fit
+from edgekit.train import datasets
 from tests.fashion import write_fashion_mnist
 from tests.support import Cli
 
@@ -21,7 +21,7 @@ def test_the_commands_of_the_readme_work(
     shutil.copy(EXAMPLE / "net.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     # A few images of noise stand in for the data set.
-    monkeypatch.setattr(fit, "VALIDATION_IMAGES", 40)
+    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 40)
     monkeypatch.setenv("EDGEKIT_FASHION_MNIST", str(write_fashion_mnist(tmp_path / "data")))
     lines = (EXAMPLE / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line.split()[1:] for line in lines if line.startswith("edgekit ")]

@@ -21,6 +21,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.train import fit
+from edgekit.train.datasets import fashion_mnist
 from edgekit.train.fit import train
 from edgekit.train.state import EpochRecord
 
@@ -140,10 +141,13 @@ def test_torch_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
 
 
 def test_validation_images_are_never_trained_on(folder: Path) -> None:
-    training, validation, _ = fit._training_data(folder, None)
+    splits = fashion_mnist(folder)
 
-    seen = {image.numpy().tobytes() for image in training.inputs}
-    held = {image.numpy().tobytes() for image in validation.inputs}
+    training, validation = (
+        split.batch(torch.arange(len(split)))[0] for split in (splits.training, splits.validation)
+    )
+    seen = {image.numpy().tobytes() for image in training}
+    held = {image.numpy().tobytes() for image in validation}
 
     assert (len(seen), len(held)) == (192, 40)
     assert not seen & held

@@ -14,7 +14,9 @@ import torch
 
 import edgekit_models
 from edgekit import data
-from edgekit.train.loop import Samples, evaluate
+from edgekit.train.datasets import Samples
+from edgekit.train.loop import evaluate
+from edgekit.train.task import Classification
 
 FLOOR = 0.92
 NAMES = [name for name in edgekit_models.names() if edgekit_models.spec(name).checkpoint]
@@ -41,7 +43,7 @@ def measured_top1(name: str, raw: data.RawImages) -> float:
         torch.from_numpy(data.normalise(raw.images)),
         torch.from_numpy(raw.labels.astype(np.int64)),
     )
-    return evaluate(model, samples)[1]
+    return evaluate(model, samples, Classification())[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

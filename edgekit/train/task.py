@@ -1,0 +1,43 @@
+"""What a network is trained for: a loss that falls and a metric that people read."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """Any object with these three; a class of one's own needs to derive from nothing.
+
+    metric_name: such as `top-1`, for tables.
+    """
+
+    metric_name: str
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of a batch, a scalar that has a gradient."""
+
+    def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """One number a sample, (N,), whose mean over a split is reported; more is better."""
+
+
+class Classification:
+    """One class a sample: cross-entropy, and the share of right answers.
+
+    label_smoothing: the share of a label that is spread over all classes.
+    """
+
+    metric_name = "top-1"
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self._loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy. outputs: (N, classes). labels: (N,) int64."""
+        loss: Tensor = self._loss(outputs, labels)
+        return loss
+
+    def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """1 where the largest output is the label's."""
+        return (outputs.argmax(dim=1) == labels).float()
