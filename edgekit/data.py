@@ -108,7 +108,7 @@ def load_labelled(
     if path.is_dir():
         return _labelled(read_fashion_mnist(split, folder=path))
     if path.suffix in {".npz", ".npy"}:
-        return _read_arrays(path)
+        return _labelled_arrays(path)
     raise DataError(
         f"can't use {os.fspath(spec)!r} as data; give {FASHION_MNIST!r}, a folder that holds "
         "its idx .gz files or pictures, an .npz file with 'inputs' and 'labels', or an .npy file"
@@ -224,7 +224,11 @@ def _labelled(raw: RawImages) -> Labelled:
     )
 
 
-def _read_arrays(path: Path) -> Labelled:
+def read_arrays(path: Path) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
+    """Inputs (N, ...) and labels (N, ...) of an .npz file, or the inputs of an .npy file alone.
+
+    The labels are as stored: what they must be is for the caller to say. Raises DataError.
+    """
     labels: NDArray[Any] | None = None
     try:
         with path.open("rb") as file:
@@ -251,13 +255,18 @@ def _read_arrays(path: Path) -> Labelled:
         )
     if not np.isfinite(inputs).all():
         raise DataError(f"{path}: 'inputs' holds NaN or infinity")
+    return inputs.astype(np.float32, copy=False), labels
+
+
+def _labelled_arrays(path: Path) -> Labelled:
+    inputs, labels = read_arrays(path)
     if labels is not None and (labels.shape != (len(inputs),) or labels.dtype.kind not in "iu"):
         raise DataError(
             f"{path}: 'labels' is {labels.dtype} of shape {labels.shape}; "
             f"it must be {len(inputs)} integers"
         )
     return Labelled(
-        inputs.astype(np.float32, copy=False),
+        inputs,
         None if labels is None else labels.astype(np.int64),
         path.stem,
         "all",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, MissingDependencyError
 from edgekit.preprocess import Preprocess, prepare
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 LABELS_FILE = "labels.csv"
@@ -29,19 +33,10 @@ def read_pictures(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
     """Inputs (N, *settings.shape) float32 and labels (N,) int64, or None without labels.
 
-    Pictures are taken in the order of their paths. Labels come from labels.csv, or where every
-    picture lies in a subfolder from the subfolders' order by name. most: take this many, evenly
-    spread. Raises DataError that names the picture, and MissingDependencyError without Pillow.
+    most: take this many, evenly spread. Raises DataError that names the picture, and
+    MissingDependencyError without Pillow.
     """
-    paths = sorted(
-        path
-        for pattern in ("*", "*/*")
-        for path in folder.glob(pattern)
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not paths:
-        raise DataError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
-    labels = _labels(folder, paths)
+    paths, labels = list_pictures(folder)
     if most is not None and len(paths) > most:
         chosen = [index * len(paths) // most for index in range(most)]
         paths = [paths[index] for index in chosen]
@@ -52,22 +47,48 @@ def read_pictures(
     return inputs, labels
 
 
+def list_pictures(folder: Path) -> tuple[list[Path], NDArray[np.int64] | None]:
+    """The pictures of a folder in the order of their paths, and their labels (N,), if it has any.
+
+    Labels come from labels.csv, or where every picture lies in a subfolder from the subfolders'
+    order by name. Raises DataError.
+    """
+    paths = sorted(
+        path
+        for pattern in ("*", "*/*")
+        for path in folder.glob(pattern)
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if not paths:
+        raise DataError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+    return paths, _labels(folder, paths)
+
+
 def read_picture(path: Path, settings: Preprocess) -> NDArray[np.float32]:
     """One input of settings.shape, without its batch axis, from a picture file.
 
-    The picture is turned upright by its Exif data, and shrunk with an antialiasing bilinear
-    filter. Raises DataError and MissingDependencyError.
+    As `prepare_picture`. Raises DataError and MissingDependencyError.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingDependencyError("Pillow", "images") from error
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            return prepare_picture(opened, settings)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow reports damage in any of these ways.
         raise DataError(f"can't read the picture {path}: {error}") from error
+
+
+def prepare_picture(opened: Image.Image, settings: Preprocess) -> NDArray[np.float32]:
+    """One input of settings.shape, without its batch axis, from a picture of any size.
+
+    It is turned upright by its Exif data, and shrunk with an antialiasing bilinear filter.
+    """
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(opened).convert("RGB")
     width, height = settings.width, settings.height
     if settings.resize is None:
         sized = picture.resize((width, height), Image.Resampling.BILINEAR)

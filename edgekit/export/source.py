@@ -69,7 +69,7 @@ def find_network(source: str) -> Network:
     Building one from a factory raises UsageError where the factory fails or returns no module.
     """
     if ":" in source:
-        factory = _factory(source)
+        factory = find_function(source)
         return Network(source, lambda: _made(source, factory), None, None)
     spec = _zoo_spec(source)
     return Network(source, spec.factory, spec.input_shape, spec)
@@ -176,11 +176,17 @@ def _zoo_spec(name: str) -> edgekit_models.ModelSpec:
         ) from error
 
 
-def _factory(source: str) -> Callable[[], object]:
+def find_function(source: str) -> Callable[[], object]:
+    """What `package.module:name` or `file.py:name` names, called without arguments.
+
+    Raises UnknownModelError where there is no such file, module or function.
+    """
     place, _, name = source.rpartition(":")
+    if not place:
+        raise UnknownModelError(f"{source} names no function; give file.py:name or module:name")
     factory: object = getattr(_import(place), name, None)
     if not callable(factory):
-        raise UnknownModelError(f"{place} has no function {name!r}; a source is PLACE:FACTORY")
+        raise UnknownModelError(f"{place} has no function {name!r}; a source is PLACE:FUNCTION")
     return factory
 
 

@@ -6,6 +6,10 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from edgekit.errors import UsageError
+from edgekit.export.source import find_function
+from edgekit.export.text import brief
+
 
 class Task(Protocol):
     """Any object with these three; a class of one's own needs to derive from nothing.
@@ -41,3 +45,29 @@ class Classification:
     def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """1 where the largest output is the label's."""
         return (outputs.argmax(dim=1) == labels).float()
+
+
+def load_task(source: str | None) -> Task:
+    """The task of a file, or classification for None.
+
+    source: `file.py:Name` or `package.module:Name`, a class or a function that returns the task.
+
+    Raises UnknownModelError where there is no such thing, UsageError where it is no task.
+    """
+    if source is None:
+        return Classification()
+    make = find_function(source)
+    try:
+        made = make()
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"{source} failed with {brief(error)}; a task is made without arguments"
+        ) from error
+    missing = [name for name in ("metric_name", "loss", "metric") if not hasattr(made, name)]
+    if missing:
+        raise UsageError(
+            f"{source} has no {' and no '.join(missing)}; a task has metric_name, "
+            "loss(outputs, labels) and metric(outputs, labels)"
+        )
+    task: Task = made  # type: ignore[assignment]  # it has what a task has
+    return task
