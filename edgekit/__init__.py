@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgekit.runtime.session import load
+    from edgekit.runtime.forms import load
 
 __all__ = ["__version__", "load"]
 

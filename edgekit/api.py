@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.inspect.ledger import inspect
     from edgekit.packfile.onnx_model import decompress
     from edgekit.report.latency_files import report
-    from edgekit.runtime.session import load
+    from edgekit.runtime.forms import load
     from edgekit.runtime.verify import verify
     from edgekit.train.fit import train
 
@@ -55,7 +55,7 @@ _HOMES = {
     "embed": "edgekit.embed.generate",
     "export": "edgekit.export.pytorch",
     "inspect": "edgekit.inspect.ledger",
-    "load": "edgekit.runtime.session",
+    "load": "edgekit.runtime.forms",
     "report": "edgekit.report.latency_files",
     "train": "edgekit.train.fit",
     "verify": "edgekit.runtime.verify",

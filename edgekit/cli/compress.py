@@ -27,6 +27,14 @@ class Scope(StrEnum):
     LAYER = "layer"
 
 
+class RunAs(StrEnum):
+    """How a packed file is run."""
+
+    FLOAT = "float"
+    INT8 = "int8"
+    AUTO = "auto"
+
+
 class Coder(StrEnum):
     """How codes become bits."""
 
@@ -90,6 +98,13 @@ def compress(
         str | None,
         typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
     ] = None,
+    run_as: Annotated[
+        RunAs,
+        typer.Option(
+            help="How the file is run: int8 calibrates 8-bit activations too, auto takes what is "
+            "faster on this machine."
+        ),
+    ] = RunAs.FLOAT,
     plan: Annotated[
         Path | None,
         typer.Option(help="Settings from a file that --save-plan wrote; flags given here win."),
@@ -130,16 +145,26 @@ def compress(
         "preprocess": preprocess,
         "evaluation": evaluation,
         "keep": None if keep is None else parse_keep(keep),
+        "run_as": run_as.value,
     }
     given = {name: value for name, value in flags.items() if _is_given(ctx, name)}
     # One bound takes the place of another.
     goal = Goal(**bounds) if any(bound is not None for bound in bounds.values()) else base.goal
     settings = replace(base, **given, goal=goal)
+    if "run_as" in given:
+        # What a plan found was for its own form.
+        settings = replace(settings, int8_floats=None)
     report = pipeline.compress(source, output, **settings.arguments(), dry_run=dry_run)
     if settings.source_sha256 not in {"", report.source_sha256}:
         log(f"edgekit: warning: {plan} was made for another model than {source}")
+    if report.run_form is not None and report.run_form.note:
+        log(f"edgekit: note: {report.run_form.note}")
     if save_plan is not None:
-        write_settings(replace(settings, source_sha256=report.source_sha256), save_plan)
+        found = replace(settings, source_sha256=report.source_sha256)
+        if report.run_form is not None:
+            # What was chosen by time is written down, so that the plan gives the same bytes.
+            found = replace(found, run_as=report.run_form.form, int8_floats=report.run_form.floats)
+        write_settings(found, save_plan)
     show(report, render_table, form)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,17 @@ class Probe:
                 ) from error
             yield {self.input_name: batch, **dict(zip(wanted, found, strict=True))}
         del kept
+
+    def runner(self) -> Callable[[], object]:
+        """A function that runs the first input alone, in a session that stays open."""
+        session, kept = self._session([], {})
+        single = self.inputs[:1] if self._batch == _BATCH else self.inputs[: self._batch]
+        feed = {self.input_name: np.ascontiguousarray(single)}
+
+        def run(_alive: object = kept) -> object:
+            return session.run([self.output_name], feed)
+
+        return run
 
     def _session(
         self, names: Sequence[str], weights: Mapping[str, NDArray[Any]]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.run_form import RunFormReport
 from edgekit.graph import Kept, Weight
 from edgekit.packfile.writer import PackReport
 from edgekit.tensors import CodedTensor, CompressedTensor, StoredTensor, dequantize
@@ -76,6 +77,7 @@ class CompressionReport:
     layers: every tensor outside the skeleton, in the order of the file.
     rest: the file's other parts; with the layers' coded_bytes they add up to file_bytes.
     kept: tensors that stay in the skeleton, with reasons.
+    run_form: what was found about running it in 8 bits; None where that wasn't asked for.
     sha256: of the packed file's contents.
     """
 
@@ -90,6 +92,7 @@ class CompressionReport:
     layers: tuple[LayerReport, ...]
     rest: tuple[tuple[str, int], ...]
     kept: tuple[Kept, ...]
+    run_form: RunFormReport | None = None
 
     def __post_init__(self) -> None:
         total = sum(layer.coded_bytes for layer in self.layers) + sum(n for _, n in self.rest)
@@ -121,6 +124,7 @@ class CompressionReport:
             "layers": [layer.to_dict() for layer in self.layers],
             "rest": [{"name": name, "bytes": size} for name, size in self.rest],
             "kept": [asdict(tensor) for tensor in self.kept],
+            "run_form": None if self.run_form is None else self.run_form.to_dict(),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from edgekit.compress.measure import (
 )
 from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
 from edgekit.compress.quality import Judge, quality_wish
+from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_bytes
 from edgekit.data import load_labelled
 from edgekit.errors import OutputError, PlanError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.inputs import input_shapes
+from edgekit.packfile.activations import RunAs, check_run_as
 from edgekit.packfile.writer import CoderName, measure, pack
 from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CompressedModel, CompressedTensor
@@ -55,6 +57,8 @@ def compress(
     goal: Goal = NO_GOAL,
     evaluation: str | os.PathLike[str] | None = None,
     keep: Mapping[str, Keep] | None = None,
+    run_as: RunAs = "float",
+    int8_floats: Sequence[str] | None = None,
     dry_run: bool = False,
 ) -> CompressionReport:
     """Prune, quantize and entropy-code an ONNX model into one packed file.
@@ -75,23 +79,30 @@ def compress(
         agreement or accuracy is met on them. It needs calibration.
     keep: layers that stay finer, by name or pattern: bits of their codes, or "float". They aren't
         pruned.
+    run_as: how the file is run: "int8" also calibrates activations, so that layers multiply in 8
+        bits; "auto" takes the form that is faster on this machine. It needs calibration inputs.
+    int8_floats: layers that stay float in the int8 form, by the names of their weights; without
+        them they are looked for, by their errors and by time on this machine. With run_as "float"
+        the file has an int8 form too, but says float.
     dry_run: do all but write the file.
 
-    The same source and settings give the same bytes. The file is read back and compared before
+    The same source and settings give the same bytes, but for what is chosen by time: the report
+    says what was chosen, and int8_floats repeats it. The file is read back and compared before
     it takes the place of an older one. Raises PlanError, ModelFileError and OutputError.
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     _check_output(output, dry_run=dry_run)
-    if goal.is_set and calibration is None:
-        calibration = NOISE
     if goal.max_drop is not None and evaluation is None:
         raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
-    if evaluation is not None and calibration is None:
+    if evaluation is not None and calibration is None and not goal.is_set:
         raise UsageError(
             "--eval goes with --calibration or a bound; edgekit verify --data measures"
         )
-    if calibration is not None and (method != "uniform" or scope != "global"):
+    if (calibration is not None or goal.is_set) and (method != "uniform" or scope != "global"):
         raise PlanError("calibration works with the uniform method and the global scope")
+    _check_run_as(run_as, int8_floats, calibration)
+    if goal.is_set and calibration is None:
+        calibration = NOISE
     graph = load_graph(source)
     pictures = None if preprocess is None else make_preprocess(preprocess, _first_shape(graph))
     plan = make_plan(
@@ -106,6 +117,7 @@ def compress(
     name, kept = graph.name, graph.kept
     source_bytes, source_sha256 = graph.source_bytes, graph.source_sha256
     recipe = {**plan.recipe(), "coder": coder}
+    run_form: RunFormReport | None = None
     if calibration is None:
         model, fidelities = apply_plan(graph, plan)
     else:
@@ -126,10 +138,21 @@ def compress(
             sensitivity_inputs=SENSITIVITY_INPUTS // (2 if inputs.is_noise else 1),
         )
         judge = None if judged is None else Judge(calibrated, judged)
-        found = _meet(goal, graph, plan, calibration=calibrated, judge=judge, coder=coder)
+        has_int8 = run_as != "float" or int8_floats is not None
+        reserved = reserved_bytes(apply_plan(graph, plan)[0]) if has_int8 else 0
+        found = _meet(
+            goal,
+            graph,
+            plan,
+            calibration=calibrated,
+            judge=judge,
+            packed_bytes=lambda model: len(pack(model, coder=coder)) + reserved,
+        )
         model, fidelities = apply_plan(graph, plan, found)
         if judge is not None:
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
+        if has_int8:
+            run_form = choose_run_form(graph, model, inputs.inputs, run_as, int8_floats)
     if pictures is not None:
         model.manifest["preprocessing"] = pictures.to_dict()
     # The float weights aren't needed any more, and a packed file is made in memory.
@@ -151,6 +174,7 @@ def compress(
         layers=layers,
         rest=rest,
         kept=kept,
+        run_form=run_form,
     )
 
 
@@ -184,7 +208,7 @@ def _meet(
     *,
     calibration: Calibration,
     judge: Judge | None,
-    coder: CoderName,
+    packed_bytes: Callable[[CompressedModel], int],
 ) -> Calibrated:
     if goal.min_agreement is not None or goal.max_drop is not None:
         return calibration.at_quality(quality_wish(goal, judge))
@@ -195,7 +219,7 @@ def _meet(
     if goal.target_bytes is not None:
         return calibration.at_size(
             goal.target_bytes,
-            lambda found: len(pack(apply_plan(graph, plan, found)[0], coder=coder)),
+            lambda found: packed_bytes(apply_plan(graph, plan, found)[0]),
         )
     return calibration.at_bits(plan.bits)
 
@@ -222,6 +246,16 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
         "preprocessing": None,
         "metrics": metrics,
     }
+
+
+def _check_run_as(
+    run_as: RunAs, int8_floats: Sequence[str] | None, calibration: CalibrationSource | None
+) -> None:
+    check_run_as(run_as)
+    if (run_as != "float" or int8_floats is not None) and calibration is None:
+        raise UsageError(
+            "8-bit activations need calibration inputs: --calibration DATA, or noise without any"
+        )
 
 
 def _first_shape(graph: Graph) -> tuple[int, ...]:

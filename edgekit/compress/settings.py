@@ -16,6 +16,7 @@ from edgekit.compress.keep import Keep
 from edgekit.compress.plan import Method, Scope, check_recipe
 from edgekit.errors import PlanError
 from edgekit.files import write_atomic
+from edgekit.packfile.activations import RunAs
 from edgekit.packfile.writer import CoderName
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -33,6 +34,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "max_drop": (int, float),
     "evaluation": str,
     "keep": dict,
+    "run_as": str,
+    "int8_floats": list,
     "source_sha256": str,
 }
 """Every key of a plan file and what it holds."""
@@ -58,6 +61,8 @@ class Settings:
     goal: Goal = field(default_factory=Goal)
     evaluation: str | None = None
     keep: Mapping[str, Keep] = field(default_factory=dict)
+    run_as: RunAs = "float"
+    int8_floats: tuple[str, ...] | None = None
     source_sha256: str = ""
 
     def arguments(self) -> dict[str, Any]:
@@ -101,6 +106,12 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
             raise PlanError(f"{name}: {key} can't be {value!r}")
     if table.get("coder", "huffman") not in get_args(CoderName):
         raise PlanError(f"{name}: coder must be {' or '.join(get_args(CoderName))}")
+    if table.get("run_as", "float") not in get_args(RunAs):
+        raise PlanError(f"{name}: run_as must be {' or '.join(get_args(RunAs))}")
+    if "int8_floats" in table:
+        floats = table["int8_floats"] = tuple(table["int8_floats"])
+        if not all(isinstance(layer, str) for layer in floats):
+            raise PlanError(f"{name}: int8_floats must be names of layers")
     try:
         goal = Goal(**{key: table.pop(key) for key in _GOALS if key in table})
         settings = Settings(**table, goal=goal)
@@ -117,4 +128,6 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
 
 def _toml(value: object) -> str:
     # Basic strings of TOML take JSON's escapes; integers and floats are written alike.
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -125,6 +125,19 @@ class PackedModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """A packed file whose container is checked, without its tensors.
+
+    names: of the tensors. skeleton, manifest: as in PackedModel.
+    """
+
+    container: Container
+    names: tuple[str, ...]
+    skeleton: bytes
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Restored:
     """What makes a session: the ONNX graph without weights, and the weights by name.
 
@@ -185,15 +198,38 @@ def read_restored(
     max_bytes: int = layout.MAX_RESTORED_BYTES,
 ) -> Restored:
     """All that a session needs of a packed file, by the shortest way; arguments as read_weights."""
-    data = _read(source)
-    if not use_native(decoder):
-        model = validate(data, max_bytes=max_bytes)
-        return Restored(model.skeleton, model.weights(decoder=decoder))
-    # The native decoder checks the records itself, so that only the container is left to check.
-    container = open_container(data)
-    names, skeleton, _ = _parse_texts(container)
-    arrays = native.decode_weights(data, threads=threads, max_bytes=max_bytes)
-    return Restored(skeleton, dict(zip(names, arrays, strict=True)))
+    return restore(read_texts(source), threads=threads, decoder=decoder, max_bytes=max_bytes)
+
+
+def read_texts(source: Source) -> Texts:
+    """Everything of a packed file but its tensors. Raises InputError and FormatError."""
+    container = open_container(_read(source))
+    names, skeleton, manifest = _parse_texts(container)
+    return Texts(container, names, skeleton, manifest)
+
+
+def restore(
+    texts: Texts,
+    *,
+    threads: int = 1,
+    decoder: Decoder = "auto",
+    max_bytes: int = layout.MAX_RESTORED_BYTES,
+) -> Restored:
+    """The weights of a file whose texts were read already; arguments as for read_weights."""
+    # The native decoder checks the records itself, so that only the container had to be checked.
+    if use_native(decoder):
+        arrays = native.decode_weights(texts.container.data, threads=threads, max_bytes=max_bytes)
+        return Restored(texts.skeleton, dict(zip(texts.names, arrays, strict=True)))
+    model = packed_model(texts, max_bytes=max_bytes)
+    return Restored(model.skeleton, model.weights(decoder=decoder))
+
+
+def packed_model(texts: Texts, *, max_bytes: int = layout.MAX_RESTORED_BYTES) -> PackedModel:
+    """A file whose texts were read already, with its records checked."""
+    records = _parse_records(texts.container, max_bytes=max_bytes)
+    return PackedModel(
+        texts.container, records, texts.names, texts.skeleton, texts.manifest, max_bytes
+    )
 
 
 def validate(data: memoryview, *, max_bytes: int) -> PackedModel:

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgekit.compress.measure import CompressionReport, LayerReport
+from edgekit.compress.run_form import RunFormReport
 
 _NAME_WIDTH = 26
 
@@ -82,8 +83,21 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
         )
     if "evaluation" in report.metrics:
         lines.append(_evaluated(report.metrics["evaluation"]))
+    if report.run_form is not None and report.run_form.layers:
+        lines.append(_run_form(report.run_form))
     lines.append(f"SHA-256 {report.sha256}")
     return lines
+
+
+def _run_form(found: RunFormReport) -> str:
+    line = f"runs as {found.form}; as int8, {found.layers - len(found.floats)} of {found.layers} "
+    line += "layers in 8 bits"
+    if found.divergence is not None and found.agreement is not None:
+        line += f": {found.divergence:.4f} nats (float {found.float_divergence:.4f}), "
+        line += f"same top-1 {found.agreement:.1%}"
+    if found.speed is not None:
+        line += f", {found.speed:.2f} times as fast as float here on one thread"
+    return line
 
 
 def _evaluated(measured: Mapping[str, Any]) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgekit.runtime.session import load
+from edgekit.runtime.forms import load
 
 __all__ = ["load"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import InputError, ModelFileError, UsageError
 from edgekit.packfile import layout
-from edgekit.packfile.reader import read_restored
+from edgekit.packfile.reader import Restored, read_restored
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
@@ -49,9 +49,15 @@ def load(
         # By path where there is one, so that external data beside the model are found.
         plain = os.fspath(source) if isinstance(source, str | os.PathLike) else bytes(data)
         return make_session(plain, settings, providers)
-    packed = read_restored(data, threads=threads or 1)
-    kept = add_weights(settings, packed.weights)
-    session = make_session(packed.skeleton, settings, providers)
+    return restored_session(read_restored(data, threads=threads or 1), settings, providers)
+
+
+def restored_session(
+    packed: Restored, options: ort.SessionOptions, providers: Sequence[str]
+) -> ort.InferenceSession:
+    """A session from a graph and its weights. Raises ModelFileError."""
+    kept = add_weights(options, packed.weights)
+    session = make_session(packed.skeleton, options, providers)
     # Freed weights would be read all the same, and give wrong answers without an error.
     session.edgekit_weights = kept
     return session
