@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from edgekit.compress.activations import Histogram, Values, find_values, measure_values, place_grids
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.race import race
 from edgekit.compress.sensitivity import divergence
 from edgekit.errors import UsageError
 from edgekit.graph import Graph, Role, Weight
 from edgekit.packfile.activations import Activations, RunAs, RunForm, record
 from edgekit.packfile.int8_layers import int8_layers
 from edgekit.packfile.qdq import as_int8, check_opset
+from edgekit.race import race
 from edgekit.tensors import CompressedModel, dequantize
 
 SHARES = (0.0, 1e-5, 1e-4, 3e-4, 1e-3)

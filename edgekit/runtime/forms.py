@@ -19,7 +19,6 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edgekit.compress.race import race
 from edgekit.errors import ModelFileError, UsageError
 from edgekit.packfile.activations import (
     RunAs,
@@ -29,6 +28,7 @@ from edgekit.packfile.activations import (
     recorded_form,
 )
 from edgekit.packfile.reader import PackedModel, Restored, Texts, packed_model, read_texts, restore
+from edgekit.race import race
 from edgekit.runtime.session import (
     Source,
     is_packed,

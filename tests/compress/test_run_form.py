@@ -15,7 +15,6 @@ from edgekit.compress.activations import BINS, Histogram, find_values, measure_v
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import Goal
 from edgekit.compress.pipeline import compress
-from edgekit.compress.race import race
 from edgekit.compress.run_form import graph_of
 from edgekit.errors import PlanError, UsageError
 from edgekit.packfile import open_packfile, read_packfile
@@ -237,11 +236,3 @@ def test_auto_without_an_8_bit_form_is_float_and_says_why(tmp_path: Path) -> Non
     assert report.run_form.form == "float"
     assert "opset 9" in report.run_form.note
     assert "activations" not in open_packfile(tmp_path / "net.ekp").manifest
-
-
-def test_a_race_gives_each_runner_the_median_of_its_turns() -> None:
-    clock = iter(np.arange(0.0, 1e6, 0.5))
-
-    seconds = race([lambda: None, lambda: None], clock=lambda: float(next(clock)))
-
-    assert seconds == [0.5, 0.5]
