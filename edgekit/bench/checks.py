@@ -33,6 +33,8 @@ def check(settings: Settings) -> None:
         raise UsageError(f"precision is a share between 0 and 1, got {settings.precision}")
     if settings.sustain_s is not None and not 0 < settings.sustain_s <= _LONGEST_S:
         raise UsageError(f"sustain must be above 0 and at most a day, got {settings.sustain_s} s")
+    if settings.run_as not in {None, "float", "int8"}:
+        raise UsageError(f"run_as must be float or int8, got {settings.run_as!r}")
     if settings.input_shape is not None:
         _check_input_shape(settings)
     if settings.preprocess is not None and settings.evaluate is None:

@@ -34,6 +34,7 @@ def main() -> int:
             threads=request["threads"],
             spinning=request["spinning"],
             provider=request["provider"],
+            run_as=request["run_as"],
         )
         feed = make_feed(
             opened.session,

@@ -22,6 +22,7 @@ def cold_start(path: Path, threads: int, settings: Settings) -> ColdStart:
         "threads": threads,
         "spinning": settings.spinning,
         "provider": settings.provider,
+        "run_as": settings.run_as,
         "input_shape": settings.input_shape,
         "input_data": settings.input_data,
         "batch": settings.batch,

@@ -19,6 +19,7 @@ REASONS = {
     "clock": "another highest clock",
     "onnxruntime": "another version of onnxruntime",
     "provider": "another execution provider",
+    "run_as": "another run form of packed files",
     "spinning": "idle threads spin in one only",
     "affinity": "bound to other cores",
     "container": "in a container in one only",
@@ -119,6 +120,9 @@ def _differing(old: BenchReport, new: BenchReport) -> Iterator[Reason]:
     first, second = settings
     if first.provider != second.provider:
         yield Reason("provider", f"provider: {first.provider} and {second.provider}")
+    if first.run_as != second.run_as:
+        forms = (chosen.run_as or "as the file says" for chosen in settings)
+        yield Reason("run_as", f"run as: {' and '.join(forms)}")
     if first.spinning != second.spinning:
         spinning = ("on" if chosen.spinning else "off" for chosen in settings)
         yield Reason("spinning", f"spin-wait: {' and '.join(spinning)}")

@@ -28,13 +28,13 @@ from edgekit.bench.host import read_host
 from edgekit.bench.neighbours import busy_elsewhere, read_accounts
 from edgekit.bench.opening import CPU, full_provider_name, open_model, run_once
 from edgekit.bench.profile import profile_model
-from edgekit.bench.results import TURN, BenchReport, Case, ColdStart, Settings
+from edgekit.bench.results import KINDS, TURN, BenchReport, Case, ColdStart, Settings
 from edgekit.bench.state import read_state
 from edgekit.bench.statistics import summarize
 from edgekit.bench.sustain import sustain
 from edgekit.bench.watch import Watch
 from edgekit.errors import UsageError
-from edgekit.runtime.session import is_packed, read_source
+from edgekit.runtime.session import read_source
 
 COLD_STARTS = 3
 _WATCH_S = 5.0
@@ -66,6 +66,7 @@ def bench(
     sustain_s: float | None = None,
     evaluate: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | None = None,
+    run_as: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> BenchReport:
     """Measure load time, first answer and latency of ONNX and packed files.
@@ -77,7 +78,8 @@ def bench(
     XnnpackExecutionProvider. affinity: cores to run on. profile: also time each layer. sustain_s:
     seconds of runs without a pause, of each case. evaluate: data with labels, as
     edgekit.data.load_labelled takes them, for top-1 accuracy; preprocess: how its pictures become
-    inputs. say: gets a line when a stage begins.
+    inputs. run_as: the form that packed files are run in, "float" or "int8"; None for what each
+    says. say: gets a line when a stage begins.
 
     Warm runs take turns in an order drawn from `seed`, so that all cases share the machine's
     mood; the first run of a turn isn't counted where there are several cases, because it pays for
@@ -106,6 +108,7 @@ def bench(
         sustain_s=sustain_s,
         evaluate=None if evaluate is None else os.fspath(evaluate),
         preprocess=None if preprocess is None else os.fspath(preprocess),
+        run_as=run_as,
     )
     check(settings)
     files = [Path(path) for path in _listed(paths)]
@@ -240,7 +243,11 @@ def _open(
 ) -> Subject:
     data = read_source(path)
     opened = open_model(
-        path, threads=threads, spinning=settings.spinning, provider=settings.provider
+        path,
+        threads=threads,
+        spinning=settings.spinning,
+        provider=settings.provider,
+        run_as=settings.run_as,
     )
     feed = make_feed(
         opened.session,
@@ -254,7 +261,7 @@ def _open(
     run_once(opened.session, feed, path.name)
     return Subject(
         path=path,
-        kind="ekp" if is_packed(data) else "onnx",
+        kind=KINDS[opened.form],
         file_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         threads=threads,
@@ -274,6 +281,7 @@ def _profile(subject: Subject, settings: Settings) -> Profile:
         threads=subject.threads,
         spinning=settings.spinning,
         provider=settings.provider,
+        run_as=settings.run_as,
     )
 
 

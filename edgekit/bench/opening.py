@@ -10,7 +10,9 @@ import onnxruntime as ort
 
 from edgekit.bench.feed import Feed
 from edgekit.errors import ModelFileError, UsageError
-from edgekit.packfile.reader import read_restored
+from edgekit.packfile.activations import RunForm
+from edgekit.packfile.reader import read_texts
+from edgekit.runtime.forms import chosen_form, restored_as
 from edgekit.runtime.session import (
     add_weights,
     is_packed,
@@ -29,12 +31,13 @@ class Opened:
     """A session and what it took to get it, in seconds.
 
     decode_s: reading, checking and decoding a packed file; None for a plain ONNX file, which
-    onnxruntime reads itself. session_s: making the session.
+    onnxruntime reads itself. session_s: making the session. form: the run form of a packed file.
     """
 
     session: ort.InferenceSession
     decode_s: float | None
     session_s: float
+    form: RunForm | None = None
 
 
 def open_model(
@@ -44,10 +47,12 @@ def open_model(
     spinning: bool = False,
     provider: str = CPU,
     profile: str | None = None,
+    run_as: str | None = None,
 ) -> Opened:
     """Open a packed or plain model.
 
-    profile: path prefix of the file that onnxruntime then writes its profile to.
+    profile: path prefix of the file that onnxruntime then writes its profile to. run_as: the form
+    of a packed file; None for what it says.
     Raises what `edgekit.load` raises, and ModelFileError where the provider doesn't take part.
     """
     options = _options(threads, spinning=spinning)
@@ -62,7 +67,9 @@ def open_model(
         session_s = (time.perf_counter_ns() - start) * _NS
         _check_provider(session, provider, path)
         return Opened(session, None, session_s)
-    model = read_restored(read_source(path))
+    texts = read_texts(read_source(path))
+    form = chosen_form(texts, run_as)
+    model = restored_as(texts, form)
     kept = add_weights(options, model.weights)
     decoded = time.perf_counter_ns()
     session = make_session(model.skeleton, options, (provider,))
@@ -70,7 +77,7 @@ def open_model(
     # The session reads some of them in place.
     session.edgekit_weights = kept
     _check_provider(session, provider, path)
-    return Opened(session, (decoded - start) * _NS, (made - decoded) * _NS)
+    return Opened(session, (decoded - start) * _NS, (made - decoded) * _NS, form)
 
 
 def run_once(session: ort.InferenceSession, feed: Feed, name: str) -> float:

@@ -20,7 +20,14 @@ _US = 1e-6
 
 
 def profile_model(
-    path: Path, feed: Feed, *, threads: int, spinning: bool, provider: str, runs: int = RUNS
+    path: Path,
+    feed: Feed,
+    *,
+    threads: int,
+    spinning: bool,
+    provider: str,
+    run_as: str | None = None,
+    runs: int = RUNS,
 ) -> Profile:
     """Profile a model in a session of its own, so that timed runs don't pay for it.
 
@@ -29,7 +36,12 @@ def profile_model(
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder) / "profile")
         opened = open_model(
-            path, threads=threads, spinning=spinning, provider=provider, profile=prefix
+            path,
+            threads=threads,
+            spinning=spinning,
+            provider=provider,
+            profile=prefix,
+            run_as=run_as,
         )
         for _ in range(_WARMUP + runs):
             run_once(opened.session, feed, path.name)

@@ -12,6 +12,7 @@ from edgekit.bench.findings import Accuracy, Endurance, Profile
 from edgekit.bench.host import Host
 from edgekit.bench.state import State
 from edgekit.bench.statistics import QUANTILE_METHOD, Summary
+from edgekit.packfile.activations import RunForm
 
 SCHEMA = 1
 """Version of the report's form, which edgekit/bench/latency.schema.json describes."""
@@ -22,6 +23,9 @@ KIND = "edgekit.latency"
 TURN = 10
 """Runs of one case before the next one's turn: long enough for its own data to be in the
 processor's caches, short enough that all cases see the same clocks and neighbours."""
+
+KINDS: dict[RunForm | None, str] = {None: "onnx", "float": "ekp", "int8": "ekp-int8"}
+"""What a case is, by the run form of a packed file."""
 
 FILE_CACHE = "warm"
 """State of the operating system's file cache at a cold start: each file has just been read."""
@@ -39,7 +43,8 @@ class Settings:
     affinity: the cores that the process was bound to; None for no choice. input_data: where the
     inputs came from; None for random ones. profile: whether onnxruntime's profiler ran. sustain_s:
     seconds of runs without a pause after the timed ones. evaluate: data for the accuracy;
-    preprocess: how its pictures become inputs. turn: runs of one case in a row.
+    preprocess: how its pictures become inputs. run_as: form of packed files, "float" or "int8";
+    None for what each says. turn: runs of one case in a row.
     """
 
     warmup: int = 10
@@ -59,6 +64,7 @@ class Settings:
     sustain_s: float | None = None
     evaluate: str | None = None
     preprocess: str | None = None
+    run_as: str | None = None
     turn: int = TURN
 
     @property
@@ -136,7 +142,7 @@ class ColdStart:
 class Case:
     """One file with one number of threads.
 
-    kind: "onnx" or "ekp". inputs: shape by name. dtypes: type by name. items: what one run
+    kind: one of KINDS. inputs: shape by name. dtypes: type by name. items: what one run
     answers, the first dimension of the first input. times_s: each warm run, in order of time.
     profile, endurance, accuracy: None where they weren't asked for.
     """

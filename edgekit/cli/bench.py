@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli import devices
-from edgekit.cli.common import SeedOption, log, stdout
+from edgekit.cli.common import RunForm, SeedOption, log, stdout
 from edgekit.cli.devices import DeviceOption, DevicePythonOption, SshConfigOption
 from edgekit.errors import OutputError, UsageError
 
@@ -72,6 +72,10 @@ def bench(
         bool,
         typer.Option("--spin", help="Let idle threads of onnxruntime spin instead of sleep."),
     ] = False,
+    run_as: Annotated[
+        RunForm | None,
+        typer.Option(help="Run form of packed files, where they have both; as each says."),
+    ] = None,
     provider: Annotated[str, typer.Option(help="Execution provider of onnxruntime.")] = "cpu",
     affinity: Annotated[
         str | None, typer.Option(help="Cores to run on, such as 0,1; all by default.")
@@ -128,6 +132,7 @@ def bench(
         sustain_s=None if sustain is None else _seconds(sustain, "--sustain"),
         evaluate=evaluate,
         preprocess=preprocess,
+        run_as=None if run_as is None else run_as.value,
     )
     reports = [outcome.report for outcome in outcomes if outcome.report is not None]
     if reports:

@@ -19,6 +19,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class RunForm(StrEnum):
+    """A form that packed files run in."""
+
+    FLOAT = "float"
+    INT8 = "int8"
+
+
 FormatOption = Annotated[
     Format, typer.Option("--format", help="A table for people or JSON for programs.")
 ]

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.common import FolderOption, Format, FormatOption, PreprocessOption, show
+from edgekit.cli.common import (
+    FolderOption,
+    Format,
+    FormatOption,
+    PreprocessOption,
+    RunForm,
+    show,
+)
 
 
 class Target(StrEnum):
@@ -53,6 +60,12 @@ def embed(
         str | None,
         typer.Option(help="Names of the classes: a text file, one a line, or fashion-mnist."),
     ] = None,
+    run_as: Annotated[
+        RunForm | None,
+        typer.Option(
+            help="C++, Python, web: the run form of the app; what the packed file says by default."
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Write a buildable app folder around a packed file.
@@ -72,5 +85,6 @@ def embed(
         static_buffer=static_buffer,
         preprocess=preprocess,
         labels=labels,
+        run_as=None if run_as is None else run_as.value,
     )
     show(report, render_table, form)

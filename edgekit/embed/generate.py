@@ -6,14 +6,18 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edgekit.embed import c, cpp, python, web
 from edgekit.embed.app import App, EmbeddedTensor, OutputType, make_app, read_labels
 from edgekit.errors import DataError, OutputError, UsageError
 from edgekit.files import write_atomic
-from edgekit.packfile import open_packfile
+from edgekit.packfile import PackedModel, open_packfile, pack
+from edgekit.packfile.activations import RunForm, recorded_form
+from edgekit.packfile.layout import Coder
 from edgekit.packfile.pictures import first_input_shape, output_shape, packed_preprocess
+from edgekit.packfile.qdq import int8_model
+from edgekit.packfile.writer import CoderName
 from edgekit.preprocess import default_preprocess
 
 TARGETS = {"c": c.files, "cpp": cpp.files, "python": python.files, "web": web.files}
@@ -28,6 +32,7 @@ _PREFIX = re.compile(r"[a-z][a-z0-9_]*")
 class EmbedReport:
     """An app folder.
 
+    packed_bytes: of the packed file in the app. run_form: what the app runs; None for a C app.
     files: names of what was written and their bytes. buffer_bytes: of the buffer that holds each
     tensor in its turn. decoded_bytes: of all tensors together.
     """
@@ -39,6 +44,7 @@ class EmbedReport:
     decoded_bytes: int
     tensors: tuple[EmbeddedTensor, ...]
     files: tuple[tuple[str, int], ...]
+    run_form: RunForm | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -56,6 +62,7 @@ def embed(
     static_buffer: int | None = None,
     preprocess: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
+    run_as: RunForm | None = None,
 ) -> EmbedReport:
     """Write an app folder that carries a packed file and decodes it.
 
@@ -65,7 +72,9 @@ def embed(
     decoded to, and bytes of the buffer (edgekit.embed.app.make_app).
     preprocess: how a picture becomes an input, as edgekit.preprocess.make_preprocess takes it; by
     default what the packed file says, or pixels to 0..1. labels: a text file with a class's name a
-    line, or `fashion-mnist`.
+    line, or `fashion-mnist`. run_as: the form that an app with a runtime runs, "float" or "int8";
+    None for what the file says. An int8 app carries a packed file of its own, whose graph has the
+    8-bit nodes inside. A C app decodes tensors and runs nothing: it takes the file as it is.
 
     Raises the FormatError of a broken packed file, UsageError for an unknown target or a prefix
     that isn't a C name in lower case, DataError for settings or labels that can't be used, and
@@ -84,6 +93,9 @@ def embed(
             "and --static-buffer go with --to c"
         )
     model = open_packfile(packed)
+    form = _run_form(model, target, run_as)
+    if form == "int8":
+        model = open_packfile(pack(int8_model(model), coder=_coder(model)))
     # Decoding shows that every chunk is sound before an app is built on it.
     model.weights()
     app = make_app(
@@ -118,7 +130,29 @@ def embed(
         app.decoded_bytes,
         app.tensors,
         tuple((name, len(data)) for name, data in contents.items()),
+        form,
     )
+
+
+def _run_form(model: PackedModel, target: str, run_as: str | None) -> RunForm | None:
+    """The form that an app runs; None for one that runs nothing."""
+    if run_as not in {None, *get_args(RunForm)}:
+        raise UsageError(f"run_as must be {' or '.join(get_args(RunForm))}, got {run_as!r}")
+    if target == "c":
+        if run_as is not None:
+            raise UsageError(
+                "a C app decodes tensors and runs no graph, so it has no run form; --output-type "
+                "int8 gives it the codes"
+            )
+        return None
+    if run_as is None:
+        return recorded_form(model.manifest)
+    return "int8" if run_as == "int8" else "float"
+
+
+def _coder(model: PackedModel) -> CoderName:
+    """What a file is coded with."""
+    return "rans" if any(record.coder is Coder.RANS for record in model.records) else "huffman"
 
 
 def _check_labels(app: App) -> None:

@@ -1,10 +1,10 @@
-"""From a packed file to a plain ONNX model; the one file of this package that needs onnx."""
+"""From a packed file to a plain ONNX model, in either run form."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from google.protobuf.message import (
@@ -14,8 +14,10 @@ from google.protobuf.message import (
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from edgekit.errors import CorruptError, OutputError
+from edgekit.errors import CorruptError, OutputError, UsageError
 from edgekit.files import write_atomic
+from edgekit.packfile.activations import RunForm
+from edgekit.packfile.qdq import int8_model
 from edgekit.packfile.reader import Source, open_packfile
 from edgekit.tensors import CompressedModel, dequantize
 
@@ -34,21 +36,30 @@ def to_model_proto(compressed: CompressedModel) -> ModelProto:
     )
 
 
-def decompress(source: Source, output: str | os.PathLike[str]) -> None:
+def decompress(
+    source: Source, output: str | os.PathLike[str], *, run_as: RunForm = "float"
+) -> None:
     """Write the plain ONNX model of a packed file to `output`.
 
-    source: a path, or the bytes of the file. Raises InputError, the FormatError of the rule that
-    the file breaks, and OutputError.
+    source: a path, or the bytes of the file. run_as: "float" restores the weights, "int8" gives
+    the graph of the int8 run form, whose weights are the packed codes. Raises InputError, the
+    FormatError of the rule that the file breaks, UsageError for a form that it doesn't have, and
+    OutputError.
     """
+    if run_as not in get_args(RunForm):
+        raise UsageError(f"run_as must be {' or '.join(get_args(RunForm))}, got {run_as!r}")
     packed = open_packfile(source)
-    weights = packed.weights()
-    model = _fill(
-        packed.skeleton,
-        (
-            (name, record.restored.name.lower(), weights[name])
-            for name, record in zip(packed.names, packed.records, strict=True)
-        ),
-    )
+    if run_as == "int8":
+        model = to_model_proto(int8_model(packed))
+    else:
+        weights = packed.weights()
+        model = _fill(
+            packed.skeleton,
+            (
+                (name, record.restored.name.lower(), weights[name])
+                for name, record in zip(packed.names, packed.records, strict=True)
+            ),
+        )
     try:
         data = model.SerializeToString(deterministic=True)
     except (EncodeError, ValueError) as error:

@@ -21,7 +21,12 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgekit.errors import CorruptError, UsageError
 from edgekit.graph.walk import all_nodes, integer, integers, value_names
-from edgekit.packfile.activations import Activations, Quantized, without_activations
+from edgekit.packfile.activations import (
+    Activations,
+    Quantized,
+    read_activations,
+    without_activations,
+)
 from edgekit.packfile.int8_layers import (
     Int8Layer,
     View,
@@ -29,6 +34,7 @@ from edgekit.packfile.int8_layers import (
     parse_skeleton,
     stored,
 )
+from edgekit.packfile.reader import PackedModel
 from edgekit.tensors import CodedTensor, CompressedModel, CompressedTensor, StoredTensor
 
 _PER_CHANNEL_OPSET, _LEAST_OPSET = 13, 10
@@ -44,8 +50,18 @@ def as_int8(model: CompressedModel, activations: Activations) -> CompressedModel
     CorruptError where activations name what the graph doesn't have, and UsageError for a graph
     that can't have such nodes.
     """
-    builder = _Builder(model, activations)
-    return builder.build()
+    return _Builder(model, activations).build()
+
+
+def int8_model(packed: PackedModel) -> CompressedModel:
+    """The int8 run form of a packed file. Raises CorruptError, and UsageError where it has none."""
+    activations = read_activations(packed.manifest)
+    if activations is None:
+        raise UsageError(
+            "the packed file has no int8 form; make one with "
+            "edgekit compress --run-as int8 --calibration DATA"
+        )
+    return as_int8(packed.model(), activations)
 
 
 def check_opset(model: ModelProto) -> int:

@@ -29,6 +29,7 @@ def render_table(report: EmbedReport) -> RenderableType:
         Text(
             f"{len(report.tensors)} tensors: {report.packed_bytes:,} bytes packed, "
             f"{report.decoded_bytes:,} decoded, {report.buffer_bytes:,} at a time"
+            + ("; the app runs in 8 bits" if report.run_form == "int8" else "")
         ),
         Text(_NEXT[report.target].format(report.output)),
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from edgekit.count import Share
 from edgekit.inspect.ledger import InspectReport
+from edgekit.packfile.activations import read_activations, recorded_form
 
 _OPEN = "shapes are open"
 _NARROW = 100
@@ -44,6 +45,13 @@ def _facts(report: InspectReport) -> Table:
     table.add_row("activations", _OPEN if peak is None else f"{peak:,} bytes at their peak")
     if field is not None:
         table.add_row("receptive field", f"{field} pixels")
+    activations = read_activations(report.manifest)
+    if activations is not None:
+        table.add_row(
+            "run form",
+            f"{recorded_form(report.manifest)}; as int8, {len(activations.tensors)} values in "
+            f"8 bits and {len(activations.floats)} layers in float",
+        )
     for key in ("name", "recipe", "source_bytes"):
         if key in report.manifest:
             value = report.manifest[key]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from edgekit.bench.findings import Endurance, Profile
-from edgekit.bench.results import BenchReport, Case
+from edgekit.bench.results import KINDS, BenchReport, Case
 from edgekit.bench.state import State
 from edgekit.report.words import MISSING, count, megabytes, milliseconds, or_missing
 
@@ -78,8 +78,8 @@ def places(reports: Sequence[BenchReport]) -> list[str]:
 
 
 def name(case: Case, report: BenchReport) -> str:
-    """A case's file, and its threads where there are several numbers of them."""
-    file = PurePath(case.path).name
+    """A case's file, its run form where that is int8, and its threads where they differ."""
+    file = PurePath(case.path).name + (", int8" if case.kind == KINDS["int8"] else "")
     if len(report.settings.threads) == 1:
         return file
     return f"{file}, {count(case.threads, 'thread')}"

@@ -26,12 +26,18 @@ def render_table(report: VerifyReport) -> RenderableType:
         f"sound: {checked.tensors:,} tensors, {checked.weights:,} weights, equal bits from "
         + " and ".join(checked.decoders),
     )
+    if report.int8_answers is not None or report.int8_accuracy is not None:
+        facts.add_row("run form", f"{report.form}, as the file says; it has both")
     parts: list[RenderableType] = [facts]
     if report.accuracy is not None:
         facts.add_row("data", report.data or "")
         facts.add_row("top-1", f"{100 * report.accuracy:.2f} %")
+    if report.int8_accuracy is not None:
+        facts.add_row("as int8", f"top-1 {100 * report.int8_accuracy:.2f} %")
     if report.answers is not None:
         _add_answers(facts, report.answers)
+        if report.int8_answers is not None:
+            facts.add_row("as int8", _int8(report.int8_answers))
         parts += [Text(), _worst("layer output", report.answers.layers)]
         parts += [Text(), _worst("weight", report.answers.weights)]
     if report.blame is not None:
@@ -64,6 +70,16 @@ def _add_answers(facts: Table, answers: Answers) -> None:
             f"{100 * answers.reference_accuracy:.2f} % before, {100 * answers.accuracy:.2f} % "
             f"after ({change:+.2f} points)",
         )
+
+
+def _int8(answers: Answers) -> str:
+    """The int8 form's answers in one line."""
+    words = [f"same top-1 {answers.agreement:.2%}"]
+    if answers.divergence is not None:
+        words.insert(0, f"{answers.divergence:.4f} nats")
+    if answers.accuracy is not None:
+        words.append(f"top-1 {100 * answers.accuracy:.2f} %")
+    return ", ".join(words)
 
 
 def _worst(kind: str, differences: tuple[Difference, ...]) -> Table:

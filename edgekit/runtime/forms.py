@@ -94,7 +94,7 @@ def load(
     return restored_session(restored, settings, providers)
 
 
-def chosen_form(texts: Texts, run_as: RunAs | None) -> RunForm:
+def chosen_form(texts: Texts, run_as: str | None) -> RunForm:
     """The form to open a file in; "auto" is what the file says, or float without activations."""
     if run_as == "float":
         return "float"
@@ -111,16 +111,16 @@ def restored_as(texts: Texts, form: RunForm, *, threads: int | None = None) -> R
 
 def int8_model(packed: PackedModel) -> CompressedModel:
     """The int8 run form of a packed file. Raises UsageError where it has none."""
-    # onnx is heavy, and a float session needs none of it.
-    from edgekit.packfile.qdq import as_int8
-
-    activations = read_activations(packed.manifest)
-    if activations is None:
+    try:
+        # It is heavy, and a float session needs none of it.
+        from edgekit.packfile import qdq
+    except ModuleNotFoundError as error:
+        # A device may have onnxruntime alone.
         raise UsageError(
-            "the packed file has no int8 form; make one with "
-            "edgekit compress --run-as int8 --calibration DATA"
-        )
-    return as_int8(packed.model(), activations)
+            f"the int8 form is made with onnx, and {error.name} isn't installed here; install it, "
+            "or run the file as float"
+        ) from error
+    return qdq.int8_model(packed)
 
 
 def check_plain(run_as: RunAs | None) -> None:

@@ -14,7 +14,9 @@ from onnx import ModelProto, helper
 from edgekit.errors import DataError
 from edgekit.graph import load_graph
 from edgekit.packfile import open_packfile
+from edgekit.packfile.activations import read_activations
 from edgekit.packfile.onnx_model import to_model_proto
+from edgekit.packfile.qdq import int8_model
 from edgekit.runtime.parity import Difference, difference
 from edgekit.runtime.session import Source, is_packed, make_session, read_source, session_options
 
@@ -64,6 +66,18 @@ def open_model(source: Source, threads: int | None) -> Model:
         proto = graph.model()
         weights = {weight.name: _widened(weight.values, weight.dtype) for weight in graph.weights}
     return Model(proto, weights, _session(proto, threads))
+
+
+def open_int8(source: Source, threads: int | None) -> Model | None:
+    """The int8 run form of a packed file, or None where it has none; its weights aren't compared.
+
+    Raises InputError, FormatError and ModelFileError.
+    """
+    packed = open_packfile(read_source(source))
+    if read_activations(packed.manifest) is None:
+        return None
+    proto = to_model_proto(int8_model(packed))
+    return Model(proto, {}, _session(proto, threads))
 
 
 def feeds(model: Model, inputs: NDArray[np.float32]) -> list[Feed]:

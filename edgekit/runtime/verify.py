@@ -14,6 +14,7 @@ from edgekit.codec import native
 from edgekit.data import Labelled, load_labelled
 from edgekit.errors import CorruptError, UsageError
 from edgekit.packfile import open_packfile
+from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.pictures import packed_preprocess
 from edgekit.runtime.blame import Blame, blame_layers
 from edgekit.runtime.parity import (
@@ -28,6 +29,7 @@ from edgekit.runtime.side_by_side import (
     Model,
     feeds,
     layer_differences,
+    open_int8,
     open_model,
     outputs,
     random_feed,
@@ -55,14 +57,14 @@ class Integrity:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The packed model's answers beside the reference's, on the same inputs.
+    """The packed model's answers in one run form beside the reference's, on the same inputs.
 
     data, split, source: where the inputs come from. inputs: their number.
     output: difference of the first output. divergence: of its softmax in nats, or None where
     it isn't one row of scores an input. not_finite: inputs that give NaN or infinity here and
     finite numbers in the reference. agreement: share of inputs with the same largest output.
     accuracy, reference_accuracy: top-1, or None without labels.
-    weights, layers: differences of tensors, and of what each node puts out.
+    weights, layers: differences of tensors, and of what each node puts out; of the float form.
     """
 
     reference: str
@@ -84,14 +86,18 @@ class Answers:
 class VerifyReport:
     """Integrity, answers where there is a reference, accuracy alone where there are data alone.
 
-    blame: which layers cost most, where it was asked for. failures: one line for each wanted bound
-    that isn't met.
+    form: the run form that the file says. int8_answers, int8_accuracy: of its int8 form, None
+    where it has none; answers and accuracy are those of the float form. blame: which layers cost
+    most, where it was asked for. failures: one line for each wanted bound that isn't met.
     """
 
     path: str
     integrity: Integrity
     answers: Answers | None
     accuracy: float | None
+    form: RunForm
+    int8_answers: Answers | None
+    int8_accuracy: float | None
     data: str | None
     blame: Blame | None
     failures: tuple[str, ...]
@@ -123,6 +129,8 @@ def verify(
     min_agreement: least share of equal top-1 answers. max_drop: most points of top-1
     accuracy that may be lost. max_difference: largest difference that the first output may have.
 
+    A file with both run forms is checked in both; bounds are for the one that it says.
+
     Bounds that aren't met are listed in the report's `failures`; nothing is raised for them.
     Answers that aren't finite where the reference's are fail without any bound.
     Raises the FormatError of a rule that the file breaks, InputError, DataError, and UsageError
@@ -141,25 +149,33 @@ def verify(
         labelled = load_labelled(data, preprocess=pictures, most=_MOST_PICTURES)
     if max_drop is not None and (labelled is None or labelled.labels is None):
         raise UsageError("a bound on the drop of accuracy needs data with labels: --data")
-    answers = blame = alone = None
+    answers = blame = alone = int8_answers = int8_alone = None
+    form, int8 = recorded_form(open_packfile(packed).manifest), open_int8(packed, threads)
     if against is not None:
         reference, other = open_model(against, threads), open_model(packed, threads)
         names = (os.fspath(against), os.fspath(packed))
         answers = _compare(reference, other, names, labelled, threads=threads, seed=seed)
+        if int8 is not None:
+            int8_answers = _compare(reference, int8, names, labelled, threads=threads, seed=seed)
         if layers:
             blame = _blame(reference, other, labelled, seed, answers)
     elif labelled is not None and labelled.labels is not None:
-        model = open_model(packed, threads)
-        found = outputs(model, feeds(model, labelled.inputs))
-        alone = accuracy(found, labelled.labels[: len(found)])
+        alone = _accuracy(open_model(packed, threads), labelled.inputs, labelled.labels)
+        if int8 is not None:
+            int8_alone = _accuracy(int8, labelled.inputs, labelled.labels)
     return VerifyReport(
         os.fspath(packed),
         integrity,
         answers,
         alone,
+        form,
+        int8_answers,
+        int8_alone,
         None if labelled is None else f"{labelled.name} {labelled.split}, {labelled.source}",
         blame,
-        _failures(answers, min_agreement, max_drop, max_difference),
+        _failures(
+            int8_answers if form == "int8" else answers, min_agreement, max_drop, max_difference
+        ),
     )
 
 
@@ -217,8 +233,14 @@ def _compare(
         accuracy=None if labels is None else accuracy(found, labels),
         reference_accuracy=None if labels is None else accuracy(expected, labels),
         weights=weight_differences(reference.weights, other.weights),
-        layers=layer_differences(reference, other, batches[0], threads),
+        # The 8-bit graph has no float weights, and other values between its layers.
+        layers=layer_differences(reference, other, batches[0], threads) if other.weights else (),
     )
+
+
+def _accuracy(model: Model, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    found = outputs(model, feeds(model, inputs))
+    return accuracy(found, labels[: len(found)])
 
 
 def _blame(

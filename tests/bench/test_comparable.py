@@ -30,6 +30,7 @@ STATES = {
 }
 SETTINGS = {
     "provider": replace(SAME.settings, provider="XnnpackExecutionProvider"),
+    "run_as": replace(SAME.settings, run_as="int8"),
     "spinning": replace(SAME.settings, spinning=True),
     "affinity": replace(SAME.settings, affinity=(0, 1)),
     "data": replace(SAME.settings, input_data="pictures.npz"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import pytest
 from edgekit.bench import measure
 from edgekit.bench.measure import Subject, bench, measure_warm
 from edgekit.bench.opening import open_model
+from edgekit.bench.reading import report_from_dict
 from edgekit.bench.results import TURN
 from edgekit.compress.pipeline import compress
 from edgekit.errors import FormatError, InputError, ModelFileError, UsageError
+from edgekit.report.latency_grids import name
 from tests.bench.reports import SETTINGS
+from tests.int8_nets import branchy, inputs
 
 
 class Clockwork:
@@ -268,3 +272,25 @@ def test_idle_threads_spin_only_when_asked(
         spinning.get_session_options().get_session_config_entry(key)
     # onnxruntime warns where an entry is set twice.
     assert capfd.readouterr().err == ""
+
+
+def test_a_packed_file_is_measured_in_the_form_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "net.ekp"
+    compress(
+        branchy().SerializeToString(), path, calibration=inputs(20), run_as="int8", int8_floats=()
+    )
+
+    says, plain = (
+        bench(path, runs=3, warmup=1, cold=form is None, run_as=form) for form in (None, "float")
+    )
+
+    assert (says.cases[0].kind, plain.cases[0].kind) == ("ekp-int8", "ekp")
+    assert name(says.cases[0], says) == "net.ekp, int8"
+    back = report_from_dict(json.loads(json.dumps(says.to_dict())))
+    assert back.cases[0].kind == "ekp-int8"
+    asked = bench(path, runs=3, warmup=1, cold=False, run_as="int8")
+    assert "--run-as int8" in asked.command
+    back = report_from_dict(json.loads(json.dumps(asked.to_dict())))
+    assert back.settings.run_as == "int8"
+    with pytest.raises(UsageError, match="run_as"):
+        bench(path, run_as="auto")

@@ -51,6 +51,7 @@ def test_json_holds_every_setting(cli: Cli, tiny_onnx_path: Path) -> None:
         "sustain_s": None,
         "evaluate": None,
         "preprocess": None,
+        "run_as": None,
         "turn": 10,
     }
     assert [case["items"] for case in report["cases"]] == [4, 4]
