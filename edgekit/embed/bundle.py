@@ -265,10 +265,18 @@ def _import_block(lines: set[str], setup: str) -> str:
         home, _, name = line.removeprefix("from ").partition(" import ")
         joined.setdefault(home, set()).add(name)
     joined.pop("__future__", None)
-    froms = [f"from {home} import {', '.join(sorted(joined[home]))}" for home in sorted(joined)]
+    froms = [
+        f"from {home} import {', '.join(sorted(joined[home], key=_by_kind))}"
+        for home in sorted(joined)
+    ]
     outer = ("numpy", "onnxruntime")
     everything = [*sorted(plain), *froms]
     own = [line for line in everything if line.split()[1].partition(".")[0] not in outer]
     others = [line for line in everything if line not in own]
     parts = ["from __future__ import annotations", "\n".join(own), setup, "\n".join(others)]
     return "\n\n".join(filter(None, parts))
+
+
+def _by_kind(name: str) -> tuple[bool, bool, str]:
+    """Constants before classes before functions, as the checks want imports sorted."""
+    return not name.isupper(), not name[:1].isupper(), name
