@@ -7,8 +7,8 @@ they are asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +24,22 @@ _SPLIT_SEED = 20170828  # the same validation images in every run, whatever its 
 _BLACK = -MEAN / DEVIATION
 """The background of a Fashion-MNIST image after normalisation."""
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""From inputs (N, ...) to changed inputs of the same shape; all its chance is the generator's."""
+
+class Augment(Protocol):
+    """From inputs (N, ...) to changed inputs of the same shape; its chance is the generator's."""
+
+    def __call__(
+        self,
+        inputs: Tensor,
+        generator: torch.Generator,
+        *,
+        first: int = 0,
+        total: int | None = None,
+    ) -> Tensor:
+        """Change a batch, or the part of a batch of `total` inputs that begins at `first`.
+
+        A part changes as it would in the whole batch, and takes as much from the generator.
+        """
 
 
 class Split(Protocol):
@@ -94,13 +108,9 @@ def fashion_mnist(
         training=Samples(*every.batch(used)),
         validation=Samples(*every.batch(held)),
         test=_samples(read_fashion_mnist("test", folder=folder)),
-        augment=_flip_and_shift,
+        augment=partial(flip_and_shift, fill=_BLACK),
         source=raw.source,
     )
-
-
-def _flip_and_shift(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    return flip_and_shift(inputs, _BLACK, generator)
 
 
 def _samples(raw: RawImages) -> Samples:

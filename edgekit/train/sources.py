@@ -110,7 +110,7 @@ def open_data(
             )
         pictures = Pictures(*list_pictures(path), settings)
         # Behind the border of a shifted picture lies the mean colour.
-        augment = partial(_flip_and_shift, 0.0) if settings.layout == "nchw" else None
+        augment = partial(flip_and_shift, fill=0.0) if settings.layout == "nchw" else None
         held = _held_out(pictures, path.name, text, limit)
         return TrainingData(held.name, held.training, held.validation, None, augment, text)
     if path.is_dir():
@@ -121,10 +121,6 @@ def open_data(
         f"can't use {text!r} as training data; give {FASHION_MNIST!r}, a folder of pictures or "
         "with its idx .gz files, an .npz or .npy file, or file.py:function for a data set"
     )
-
-
-def _flip_and_shift(fill: float, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    return flip_and_shift(inputs, fill, generator)
 
 
 def _made(source: str) -> Any:

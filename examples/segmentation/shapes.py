@@ -70,7 +70,7 @@ class Drawings:
         mask = np.zeros((SIDE, SIDE), np.int64)
         for label in rng.permutation([1, 2]):
             row, column = rng.uniform(6, SIDE - 6, 2)
-            radius = rng.uniform(4, 8)
+            radius = rng.uniform(5, 9)
             down, across = np.abs(rows - row), np.abs(columns - column)
             inside = (
                 down**2 + across**2 <= radius**2
@@ -79,7 +79,7 @@ class Drawings:
             )
             mask[inside] = label
         # Both shapes are as bright as each other: only their outline tells them apart.
-        image = rng.normal(0, 0.6, (1, SIDE, SIDE)) + (mask > 0)
+        image = rng.normal(0, 0.3, (1, SIDE, SIDE)) + (mask > 0)
         return {"image": image.astype(np.float32), "mask": mask}
 
 

@@ -8,7 +8,7 @@ from edgekit.train.augment import MAX_SHIFT, flip_and_shift
 
 
 def moved(inputs: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    return flip_and_shift(inputs, -1.0, torch.Generator().manual_seed(seed))
+    return flip_and_shift(inputs, torch.Generator().manual_seed(seed), fill=-1.0)
 
 
 def test_the_shape_stays_and_memory_is_channels_last() -> None:
@@ -55,3 +55,15 @@ def test_the_same_seed_gives_the_same_batch() -> None:
 
     assert torch.equal(moved(inputs, seed=5), moved(inputs, seed=5))
     assert not torch.equal(moved(inputs, seed=5), moved(inputs, seed=6))
+
+
+def test_a_part_of_a_batch_changes_as_in_the_whole() -> None:
+    inputs = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    chance = torch.Generator().manual_seed(0)
+
+    part = flip_and_shift(inputs[4:7], chance, fill=-1.0, first=4, total=9)
+
+    whole_chance = torch.Generator().manual_seed(0)
+    whole = flip_and_shift(inputs, whole_chance, fill=-1.0)
+    assert torch.equal(part, whole[4:7])
+    assert torch.equal(chance.get_state(), whole_chance.get_state())
