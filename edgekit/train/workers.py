@@ -12,6 +12,7 @@ process up to rounding. The first worker alone writes files and speaks.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,6 +109,11 @@ def joined() -> Iterator[Workers]:
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield Workers(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
         return
+    # Its functions take the group of the moment as their default and hold it for ever, where an
+    # optimizer imports them later. A held group's threads outlive destroy_process_group and abort
+    # the interpreter at its end.
+    importlib.import_module("torch.distributed.nn.functional")
+
     try:
         dist.init_process_group("gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
