@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgekit.report.latency_files import report
     from edgekit.runtime.forms import load
     from edgekit.runtime.verify import verify
+    from edgekit.train.finetune import finetune
     from edgekit.train.fit import train
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "doctor",
     "embed",
     "export",
+    "finetune",
     "inspect",
     "load",
     "report",
@@ -54,6 +56,7 @@ _HOMES = {
     "doctor": "edgekit.bench.doctor",
     "embed": "edgekit.embed.generate",
     "export": "edgekit.export.pytorch",
+    "finetune": "edgekit.train.finetune",
     "inspect": "edgekit.inspect.ledger",
     "load": "edgekit.runtime.forms",
     "report": "edgekit.report.latency_files",

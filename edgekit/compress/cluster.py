@@ -1,7 +1,8 @@
 """Weight sharing: a codebook of at most 2^bits values, found by k-means in one dimension.
 
 Han et al., "Deep Compression" (2016), section 3: centroids start evenly spread over the range of
-the weights (linear initialisation, section 3.2) and follow Lloyd's algorithm. In one dimension the
+the weights (linear initialisation, section 3.2; its other two are there to be compared) and follow
+Lloyd's algorithm. In one dimension the
 clusters of sorted weights are runs, so after sorting once an iteration needs the sums of 2^bits
 runs, and no distances.
 """
@@ -9,11 +10,16 @@ runs, and no distances.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.quantize import check_bits
+
+Start = Literal["linear", "density", "random"]
+"""Where centroids start: evenly over the range of the weights, evenly over their number, or at
+weights drawn at random (section 3.2)."""
 
 MAX_ITERATIONS = 300
 """Lloyd's algorithm stops sooner on almost every layer; later gains are in the fifth digit."""
@@ -35,12 +41,17 @@ class Codebook:
 
 
 def cluster(
-    weights: NDArray[np.float32], bits: int, pruned: NDArray[np.bool_] | None = None
+    weights: NDArray[np.float32],
+    bits: int,
+    pruned: NDArray[np.bool_] | None = None,
+    *,
+    start: Start = "linear",
+    rng: np.random.Generator | None = None,
 ) -> Codebook:
     """Share at most 2^bits values among the weights, by k-means.
 
     weights: finite, at least one. pruned: True where a weight has been pruned; these get code 0,
-    value 0, and take one of the values.
+    value 0, and take one of the values. start: of the centroids. rng: for a random start.
 
     Weights with no more different values than the codebook holds are kept exactly. Values are
     float16 numbers where that is harmless. Raises PlanError unless bits is from 2 to 8.
@@ -52,7 +63,7 @@ def cluster(
     ordered = np.sort(survivors)
     values = _distinct(ordered, size)
     if values is None:
-        values = _storable(lloyd(ordered, _spread(ordered, size)))
+        values = _storable(lloyd(ordered, _started(ordered, size, start, rng)))
     codes = _nearest(flat, values)
     if pruned is not None:
         values = np.concatenate([np.zeros(1, np.float32), values])
@@ -84,6 +95,20 @@ def lloyd(
         filled = counts > 0
         moved[filled] = totals[filled] / counts[filled]
     return moved.astype(np.float32)
+
+
+def _started(
+    ordered: NDArray[np.float32], size: int, start: Start, rng: np.random.Generator | None
+) -> NDArray[np.float32]:
+    """First centroids, sorted."""
+    if start == "linear" or ordered.size == 0:
+        return _spread(ordered, size)
+    if start == "density":
+        # The middles of `size` runs of equal length.
+        middles = (np.arange(size) + 0.5) / size * ordered.size
+        return ordered[middles.astype(np.int64)]
+    chosen = (rng or np.random.default_rng(0)).choice(ordered.size, size, replace=False)
+    return ordered[np.sort(chosen)]
 
 
 def _spread(ordered: NDArray[np.float32], size: int) -> NDArray[np.float32]:

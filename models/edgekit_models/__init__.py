@@ -7,7 +7,7 @@ from edgekit_models.counting import (
     count_shares,
     count_totals,
 )
-from edgekit_models.registry import UnknownNetworkError, build, names, spec
+from edgekit_models.registry import UnknownNetworkError, build, names, recipe_paths, spec
 from edgekit_models.spec import ModelSpec, Paper
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "count_shares",
     "count_totals",
     "names",
+    "recipe_paths",
     "spec",
 ]

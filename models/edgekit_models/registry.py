@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from torch import nn
 
@@ -63,3 +64,9 @@ def build(name: str, **variant: object) -> nn.Module:
     Raises UnknownNetworkError, and TypeError for a variant that the factory doesn't know.
     """
     return spec(name).factory(**variant)
+
+
+def recipe_paths() -> dict[str, Path]:
+    """The training recipes that lie beside the networks, by name."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}

@@ -1,0 +1,67 @@
+"""`edgekit finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekit.cli.common import Format, FormatOption, SeedOption, log, show
+
+if TYPE_CHECKING:
+    from edgekit.train.tuning import Progress
+
+
+def finetune(
+    source: Annotated[str, typer.Argument(help="An ONNX file, or a source as for export.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the run.")],
+    recipe: Annotated[
+        str,
+        typer.Option(help="A .toml file, or one of deep-compression, tiny and int8."),
+    ] = "tiny",
+    weights: Annotated[
+        Path | None, typer.Option(help="Trained weights of a source that isn't an ONNX file.")
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="An ONNX file to learn from; the float model itself by default."),
+    ] = None,
+    seed: SeedOption = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    train_limit: Annotated[
+        int | None, typer.Option(help="Use only so many training images, for a trial.")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Prune, retrain, quantize and pack a network by a recipe, on Fashion-MNIST.
+
+    The folder keeps the model after each stage, a report (finetune.json), a log and at last
+    model.ekp. A killed run goes on with --resume.
+    """
+    from edgekit.report.finetuning import render_table
+    from edgekit.train.datasets import fashion_mnist
+    from edgekit.train.finetune import finetune as run
+
+    report = run(
+        source,
+        output,
+        recipe=recipe,
+        weights=weights,
+        data=fashion_mnist(limit=train_limit),
+        teacher=teacher,
+        seed=seed,
+        threads=threads,
+        resume=resume,
+        watch=_log_epoch,
+    )
+    show(report, render_table, form)
+
+
+def _log_epoch(stage: str, line: Progress) -> None:
+    bits = "" if line.bits_per_weight is None else f"  {line.bits_per_weight:.3f} bits/weight"
+    log(
+        f"stage {stage}  epoch {line.epoch}  loss {line.loss:.4f}  validation {line.metric:.2%}"
+        f"{bits}  {line.seconds:.0f} s"
+    )

@@ -1,0 +1,144 @@
+"""The folder of a finetuning run: a model a stage, a report, and the state of the work under way.
+
+```
+out/finetune.json     settings, and each finished stage with its measurements
+out/0-float.onnx      the model before the first stage
+out/1-prune.onnx ...  the model after each stage, with the numbers as its layers saw them
+out/state.pt          the stage under way, after its last epoch; gone when the stage is done
+out/log.jsonl         one line an epoch
+out/model.ekp         the packed file, at the end
+```
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgekit.errors import InputError, OutputError, UsageError
+from edgekit.files import atomic_path, write_atomic
+from edgekit.train.tuning import Progress
+
+REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """A finished stage.
+
+    file: the model after it, in the run's folder. file_bytes: of that ONNX file, uncompressed.
+    validation: the task's metric. sparsity: share of zeros among the weights that are coded.
+    bits_per_weight: entropy of their codes, where there are codes. seconds: of training.
+    """
+
+    number: int
+    kind: str
+    file: str
+    file_bytes: int
+    validation: float
+    sparsity: float
+    bits_per_weight: float | None
+    epochs: float
+    seconds: float
+
+
+class Chain:
+    """What a run's folder holds."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
+        """Make the folder, or go on with it.
+
+        Raises UsageError where it holds another run or resumption isn't asked for, InputError
+        where its report can't be read, OutputError where it can't be written.
+        """
+        self.folder = folder
+        # As JSON gives them back: tuples become lists.
+        self.settings = json.loads(json.dumps(settings))
+        self.stages: list[StageResult] = []
+        report = folder / REPORT
+        if report.exists():
+            if not resume:
+                raise UsageError(
+                    f"{folder} holds a run already; continue it with --resume, or name another "
+                    "folder"
+                )
+            self._take_up(report)
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"can't make {folder}: {error.strerror or error}") from error
+        write_atomic(folder / LOG, b"")
+        self._write()
+
+    def path(self, file: str) -> Path:
+        """Where a file of the run lies."""
+        return self.folder / file
+
+    def add(self, result: StageResult, data: bytes) -> None:
+        """Keep a finished stage and its model, an ONNX file's bytes."""
+        write_atomic(self.path(result.file), data)
+        self.stages.append(result)
+        self._write()
+        self.path(STATE).unlink(missing_ok=True)
+
+    def save(self, number: int, state: dict[str, Any], history: list[Progress]) -> None:
+        """Keep the state of stage `number` after an epoch, and its line of the log."""
+        plain = {"number": number, "history": [asdict(line) for line in history], **state}
+        with atomic_path(self.path(STATE)) as temporary:
+            torch.save(plain, temporary)
+        kept = [
+            line
+            for line in self.path(LOG).read_text(encoding="utf-8").splitlines()
+            if json.loads(line)["stage"] < number
+        ]
+        kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
+        write_atomic(self.path(LOG), "".join(line + "\n" for line in kept).encode())
+
+    def saved(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
+        """The state of stage `number` if it was under way. Raises InputError for a broken file."""
+        path = self.path(STATE)
+        if not path.exists():
+            return None
+        try:
+            plain = torch.load(path, weights_only=True, map_location="cpu")
+            if plain.pop("number") != number:
+                return None
+            history = [Progress(**line) for line in plain.pop("history")]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path} isn't the state of a stage; delete it to begin the stage anew"
+            ) from error
+        return plain, history
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write the report with what was measured at the end."""
+        self._write(facts)
+
+    def _take_up(self, report: Path) -> None:
+        try:
+            plain = json.loads(report.read_text(encoding="utf-8"))
+            before = plain["settings"]
+            self.stages = [StageResult(**stage) for stage in plain["stages"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{report} isn't the report of a run; name another folder") from error
+        if before != self.settings:
+            keys = self.settings.keys() | before.keys()
+            other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
+            raise UsageError(
+                f"{self.folder} holds a run with another {', '.join(other)}; continue it with the "
+                "same settings, or name another folder"
+            )
+
+    def _write(self, facts: dict[str, Any] | None = None) -> None:
+        plain = {
+            "settings": self.settings,
+            "stages": [asdict(stage) for stage in self.stages],
+            **(facts or {}),
+        }
+        write_atomic(self.path(REPORT), (json.dumps(plain, indent=2) + "\n").encode())

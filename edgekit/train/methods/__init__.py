@@ -1,0 +1,1 @@
+"""What a stage of training does to weights: masks, shared values, grids."""

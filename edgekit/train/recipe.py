@@ -1,0 +1,354 @@
+"""A recipe of training stages as a TOML file: what is done, in which order, for how long.
+
+    [distillation]              one table; leave it out to learn from labels alone
+    [[stage]]                   one table a stage, in order; `kind` says which
+
+The fields of the classes below are the keys, with their meanings and defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
+
+from edgekit.compress.cluster import Start
+from edgekit.compress.prune import check_sparsity
+from edgekit.compress.quantize import MAX_BITS, check_bits
+from edgekit.errors import PlanError, RecipeError
+from edgekit.packfile.writer import CoderName
+from edgekit.train.methods.masks import Schedule
+
+_MOST_EPOCHS = 10_000
+_HIGHEST_RATE = 10
+
+_LEAST_BATCH = 2
+_HALF_BITS = 16
+CODING = ("share", "grid")
+"""Kinds of stages that end with codes."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train the source from random weights first; for a source of modules, on Fashion-MNIST."""
+
+    kind: ClassVar[str] = "train"
+    epochs: float = 12
+    learning_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        if self.epochs != int(self.epochs):
+            raise RecipeError("epochs of a train stage are whole")
+
+
+@dataclass(frozen=True, slots=True)
+class Retrain:
+    """Train all weights on; pruned ones stay zero.
+
+    learning_rate: how far a step of Adam moves a weight, as a share of its tensor's deviation.
+    """
+
+    kind: ClassVar[str] = "retrain"
+    epochs: float = 1
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Set weights to zero and retrain the others.
+
+    sparsity: share of all weights that become zero. pattern: "" for any, or such as "2:4", two of
+    every four neighbours along the input channels stay (sparsity then follows from it).
+    rank: by "magnitude", or "importance", which weighs a tensor's magnitudes by its gradients.
+    schedule: "one-shot", "iterative" or "cubic". pruning_share: of the epochs, after which the
+    masks are final.
+    """
+
+    kind: ClassVar[str] = "prune"
+    sparsity: float = 0.67
+    pattern: str = ""
+    rank: str = "magnitude"
+    schedule: Schedule = "cubic"
+    pruning_share: float = 0.5
+    epochs: float = 2
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        check_sparsity(self.sparsity)
+        _check_choice("rank", self.rank, ("magnitude", "importance"))
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        _check_share("pruning_share", self.pruning_share)
+        if self.pattern:
+            parse_pattern(self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Remove channels from the graph, dead and least important ones first, and retrain.
+
+    keep: share of the multiply-adds or channels that stays, as `edgekit compress --channels`.
+    """
+
+    kind: ClassVar[str] = "channels"
+    keep: float = 0.7
+    epochs: float = 2
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        _check_keep(self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """Split matrices into two of lower rank where that saves weights, and retrain.
+
+    keep: as `edgekit compress --low-rank`.
+    """
+
+    kind: ClassVar[str] = "low-rank"
+    keep: float = 0.5
+    epochs: float = 2
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        _check_keep(self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Share at most 2^bits values a tensor by k-means, and tune the values.
+
+    start: of the k-means.
+    """
+
+    kind: ClassVar[str] = "share"
+    bits: int = 6
+    start: Start = "linear"
+    epochs: float = 1
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        check_bits(self.bits)
+        _check_choice("start", self.start, get_args(Start))
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Put weights on uniform grids whose steps learn, where they code short.
+
+    bits: of a code at most. bits_per_weight: entropy that all codes together come down to; left
+    out, codes cost what they cost. start_bits: the entropy that training starts at, where a bound
+    is given. bias_bits: 16 for float16 numbers, or at most 8 for codes. activations: learn with
+    the rounding of an int8 session.
+    """
+
+    kind: ClassVar[str] = "grid"
+    bits: int = 8
+    bits_per_weight: float | None = None
+    start_bits: float = 3.0
+    bias_bits: int = 16
+    activations: bool = False
+    epochs: float = 2
+    learning_rate: float = 0.02
+
+    def __post_init__(self) -> None:
+        _check_rhythm(self.epochs, self.learning_rate)
+        check_bits(self.bits)
+        if self.bias_bits != _HALF_BITS:
+            check_bits(self.bias_bits)
+        for key in ("bits_per_weight", "start_bits"):
+            bound = getattr(self, key)
+            if bound is not None and not 0 < bound <= MAX_BITS:
+                raise RecipeError(f"{key} must be above 0 and at most {MAX_BITS}, got {bound}")
+
+
+Stage = Train | Retrain | Prune | Channels | LowRank | Share | Grid
+KINDS: dict[str, type[Stage]] = {
+    stage.kind: stage for stage in (Train, Retrain, Prune, Channels, LowRank, Share, Grid)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """What the student learns from a teacher.
+
+    share: of the loss that is the teacher's; the rest is the labels'. temperature: of the
+    answers. features, flow: weights of the distances of features and of FSP matrices.
+    """
+
+    share: float = 0.7
+    temperature: float = 2.0
+    features: float = 0.0
+    flow: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_share("share", self.share)
+        if not self.temperature > 0:
+            raise RecipeError(f"temperature must be above 0, got {self.temperature}")
+        if self.features < 0 or self.flow < 0:
+            raise RecipeError("features and flow must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Stages in order, and what holds for all of them.
+
+    name: of the file. precision: "float32", or "bfloat16" for the layers' products, which
+    processors with such instructions train up to twice as fast. coder: of the packed file.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    description: str = ""
+    distillation: Distillation | None = None
+    batch_size: int = 64
+    precision: str = "float32"
+    coder: CoderName = "rans"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < _LEAST_BATCH:
+            raise RecipeError(f"batch_size must be at least {_LEAST_BATCH}, got {self.batch_size}")
+        _check_choice("precision", self.precision, ("float32", "bfloat16"))
+        _check_choice("coder", self.coder, get_args(CoderName))
+        kinds = [stage.kind for stage in self.stages]
+        if "train" in kinds[1:]:
+            raise RecipeError("a train stage can only come first")
+        if kinds[-1:] == ["train"]:
+            raise RecipeError("a recipe needs a stage after its training")
+        if any(kind in CODING for kind in kinds[:-1]):
+            raise RecipeError("share and grid fix the codes, so nothing can come behind them")
+        if not kinds or kinds[-1] not in CODING:
+            raise RecipeError("the last stage has to make codes: share or grid")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = asdict(self)
+        plain["stages"] = [{"kind": stage.kind, **asdict(stage)} for stage in self.stages]
+        return plain
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read and check a recipe file. Raises RecipeError that names the file and the key."""
+    name = os.fspath(path)
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't read the recipe {name}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{name} isn't TOML: {error}") from error
+    try:
+        return parse_recipe(table, Path(path).stem)
+    except (RecipeError, PlanError) as error:
+        raise RecipeError(f"{name}: {error}") from error
+
+
+def parse_recipe(table: Mapping[str, Any], name: str) -> Recipe:
+    """A recipe from a parsed TOML file. Raises RecipeError and PlanError."""
+    rest = dict(table)
+    listed = rest.pop("stage", [])
+    taught = rest.pop("distillation", None)
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise RecipeError("stages are tables of their own: [[stage]]")
+    _check_keys(rest, {"description", "batch_size", "precision", "coder"}, "the recipe")
+    stages = tuple(_stage(entry, number) for number, entry in enumerate(listed, 1))
+    distillation = None
+    if taught is not None:
+        if not isinstance(taught, dict):
+            raise RecipeError("distillation is a table: [distillation]")
+        distillation = _filled(Distillation, taught, "[distillation]")
+    return _filled(
+        Recipe,
+        {**rest, "name": name, "stages": stages, "distillation": distillation},
+        "the recipe",
+    )
+
+
+def _stage(entry: Mapping[str, Any], number: int) -> Stage:
+    rest = dict(entry)
+    kind = rest.pop("kind", None)
+    if kind not in KINDS:
+        raise RecipeError(
+            f"stage {number}: kind must be one of {', '.join(KINDS)}, got {kind!r}"
+            + _nearest(str(kind), KINDS)
+        )
+    try:
+        return _filled(KINDS[kind], rest, "it")
+    except (RecipeError, PlanError) as error:
+        raise RecipeError(f"stage {number} ({kind}): {error}") from error
+
+
+def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
+    """An object of a dataclass from plain values, their types checked against its defaults."""
+    known = {entry.name: entry for entry in fields(made)}  # type: ignore[arg-type]
+    _check_keys(values, known, where)
+    for key, value in values.items():
+        default = known[key].default
+        if default is MISSING or default is None or value is None:
+            fits = not isinstance(value, str | bool) or default is MISSING
+        elif isinstance(default, float):
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        else:
+            fits = type(value) is type(default)
+        # Whole epochs may be written without a point.
+        if key == "epochs":
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits:
+            raise RecipeError(f"{where}: {key} can't be {value!r}")
+    return made(**values)
+
+
+def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any] | set[str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"{where} has no setting {key!r}{_nearest(key, known)}")
+
+
+def _nearest(key: str, known: Mapping[str, Any] | set[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _check_rhythm(epochs: float, learning_rate: float) -> None:
+    if not 0 <= epochs <= _MOST_EPOCHS:
+        raise RecipeError(f"epochs must be in 0..{_MOST_EPOCHS}, got {epochs}")
+    if not 0 < learning_rate < _HIGHEST_RATE:
+        raise RecipeError(
+            f"learning_rate must be above 0 and below {_HIGHEST_RATE}, got {learning_rate}"
+        )
+
+
+def _check_keep(keep: float) -> None:
+    if not 0 < keep <= 1:
+        raise RecipeError(f"keep must be above 0 and at most 1, got {keep}")
+
+
+def _check_share(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise RecipeError(f"{key} must be in 0..1, got {value}")
+
+
+def parse_pattern(text: str) -> tuple[int, int]:
+    """`2:4` as (2, 4). Raises RecipeError."""
+    keep, colon, group = text.partition(":")
+    if colon and keep.isdecimal() and group.isdecimal() and 0 < int(keep) < int(group) <= 64:
+        return int(keep), int(group)
+    raise RecipeError(f"can't read {text!r} as a pattern; write such as 2:4")
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RecipeError(f"{key} must be {' or '.join(choices)}, got {value!r}")

@@ -1,0 +1,196 @@
+"""One stage of a recipe: the steps that train a graph module under a method.
+
+```
+batch ─► augment ─┬─► student (weights through the method's transforms) ─► scores, features
+                  └─► teacher, where there is one ─────────────────────────► loss ─► Adam
+                                                         labels, penalty ──►
+```
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgekit.errors import CheckFailedError, RecipeError
+from edgekit.train.datasets import Split, TrainingData
+from edgekit.train.graph_module import GraphModule
+from edgekit.train.loop import EVALUATION_BATCH, channels_last
+from edgekit.train.methods.method import Method
+from edgekit.train.task import Task
+from edgekit.train.teacher import Teacher
+
+_WARM_UP_STEPS = 100
+_BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How a stage goes through its data.
+
+    epochs: passes over the training split, maybe not whole. learning_rate: the highest, as a share
+    of each tensor's deviation; it rises over the first steps and falls along a cosine. bfloat16:
+    whether layers multiply in that type.
+    """
+
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    seed: int
+    bfloat16: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of a stage's log. loss: the mean of the epoch's steps. metric: on validation."""
+
+    epoch: int
+    loss: float
+    metric: float
+    learning_rate: float
+    bits_per_weight: float | None
+    seconds: float
+
+
+class Tuning:
+    """A stage under way, epoch by epoch."""
+
+    def __init__(
+        self,
+        module: GraphModule,
+        method: Method,
+        rhythm: Rhythm,
+        *,
+        data: TrainingData,
+        task: Task,
+        teacher: Teacher | None,
+    ) -> None:
+        self.module, self.method, self.data, self.task = module, method, data, task
+        self.teacher, self.rhythm = teacher, rhythm
+        self._taps = () if teacher is None else teacher.student_taps(module.model())
+        self.generator = torch.Generator().manual_seed(rhythm.seed)
+        self.optimizer = torch.optim.Adam(
+            method.groups(rhythm.learning_rate), lr=rhythm.learning_rate, betas=_BETAS
+        )
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.epoch_steps = -(-len(data.training) // rhythm.batch_size)
+        self.steps = math.ceil(rhythm.epochs * self.epoch_steps)
+        self.done = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.done >= self.steps
+
+    def epoch(self) -> Progress:
+        """The steps of one pass over the training split, or what is left of them.
+
+        Raises CheckFailedError where the loss is no longer a number, RecipeError where nothing
+        teaches: neither labels nor a teacher.
+        """
+        started = time.perf_counter()
+        self.module.train()
+        self.method.train()
+        order = torch.randperm(len(self.data.training), generator=self.generator)
+        losses = []
+        for chosen in torch.split(order, self.rhythm.batch_size):
+            if self.is_finished:
+                break
+            losses.append(self._step(chosen))
+        return Progress(
+            epoch=-(-self.done // self.epoch_steps),
+            loss=sum(losses) / max(len(losses), 1),
+            metric=self.measure(self.data.validation),
+            learning_rate=self.rhythm.learning_rate * self._factor(),
+            bits_per_weight=getattr(self.method, "bits_per_weight", None),
+            seconds=time.perf_counter() - started,
+        )
+
+    @torch.no_grad()
+    def measure(self, split: Split) -> float:
+        """The mean of the task's metric; without labels, of the agreement with the teacher."""
+        self.module.eval()
+        self.method.eval()
+        total = 0.0
+        for chosen in torch.split(torch.arange(len(split)), EVALUATION_BATCH):
+            inputs, labels = split.batch(chosen)
+            inputs = channels_last(inputs)
+            outputs = self.module(inputs)[0]
+            if labels is not None:
+                total += float(self.task.metric(outputs, labels).sum())
+            elif self.teacher is not None:
+                same = outputs.argmax(dim=1) == self.teacher.answers(inputs)[0].argmax(dim=1)
+                total += float(same.float().mean()) * len(chosen)
+        return total / max(len(split), 1)
+
+    def state(self) -> dict[str, Any]:
+        """What a later process needs to go on as this one would, as plain containers of tensors."""
+        return {
+            "module": self.module.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "done": self.done,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over the state of a stage of the same settings."""
+        self.module.load_state_dict(state["module"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.done = int(state["done"])
+
+    def _step(self, chosen: Tensor) -> float:
+        progress = self.done / self.steps
+        factor = self._factor()
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        self.method.before_step(progress)
+        inputs, labels = self.data.training.batch(chosen)
+        if self.data.augment is not None:
+            inputs = self.data.augment(inputs, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(channels_last(inputs), labels)
+        penalty = self.method.penalty()
+        total = loss if penalty is None else loss + penalty
+        total.backward()  # type: ignore[no-untyped-call]
+        self.method.after_gradients()
+        self.optimizer.step()
+        self.done += 1
+        value = loss.item()
+        if not math.isfinite(value):
+            raise CheckFailedError(
+                f"training diverged: the loss at step {self.done} is {value}; lower the learning "
+                f"rate of {self.rhythm.learning_rate:g}"
+            )
+        return value
+
+    def _loss(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.rhythm.bfloat16):
+            wanted = None if self.teacher is None else self.teacher.answers(inputs)
+            output = self.module.output_names[0]
+            values = self.module.tensors((inputs,), (output, *self._taps))
+        scores = values[output].float()
+        if self.teacher is None or wanted is None:
+            if labels is None:
+                raise RecipeError(
+                    "the data carry no labels and the recipe has no teacher; add a [distillation] "
+                    "table, or data with labels"
+                )
+            return self.task.loss(scores, labels)
+        taught = self.teacher.loss(scores, [values[name].float() for name in self._taps], wanted)
+        share = self.teacher.settings.share
+        if labels is None or share == 1:
+            return taught
+        return share * taught + (1 - share) * self.task.loss(scores, labels)
+
+    def _factor(self) -> float:
+        """Of the learning rates at the next step."""
+        rise = min(1.0, (self.done + 1) / _WARM_UP_STEPS)
+        return rise * 0.5 * (1 + math.cos(math.pi * min(self.done / max(self.steps, 1), 1.0)))
