@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.common import Format, FormatOption, SeedOption, log, show
+from edgekit.cli.common import Format, FormatOption, PreprocessOption, SeedOption, log, show
+from edgekit.cli.export import parse_shape
 
 if TYPE_CHECKING:
     from edgekit.train.tuning import Progress
@@ -23,6 +24,22 @@ def finetune(
     weights: Annotated[
         Path | None, typer.Option(help="Trained weights of a source that isn't an ONNX file.")
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", help="Input shape of a module of one's own, such as 1,3,224,224."),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="fashion-mnist, a folder of pictures by class, an .npz or .npy file, or "
+            "file.py:function for a data set."
+        ),
+    ] = "fashion-mnist",
+    preprocess: PreprocessOption = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Loss and metric, file.py:Name; classification by default."),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(help="An ONNX file to learn from; the float model itself by default."),
@@ -35,13 +52,12 @@ def finetune(
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Prune, retrain, quantize and pack a network by a recipe, on Fashion-MNIST.
+    """Prune, retrain, quantize and pack a network by a recipe.
 
     The folder keeps the model after each stage, a report (finetune.json), a log and at last
     model.ekp. A killed run goes on with --resume.
     """
     from edgekit.report.finetuning import render_table
-    from edgekit.train.datasets import fashion_mnist
     from edgekit.train.finetune import finetune as run
 
     report = run(
@@ -49,7 +65,11 @@ def finetune(
         output,
         recipe=recipe,
         weights=weights,
-        data=fashion_mnist(limit=train_limit),
+        input_shape=None if input_shape is None else parse_shape(input_shape),
+        data=data,
+        preprocess=preprocess,
+        train_limit=train_limit,
+        task=task,
         teacher=teacher,
         seed=seed,
         threads=threads,

@@ -28,7 +28,7 @@ VERBS = {
     "models": "List the zoo, or show one model's card.",
     "export": "Export a torch model to ONNX and check that both give the same answers.",
     "train": "Train a model of the zoo on Fashion-MNIST.",
-    "finetune": "Prune, retrain, quantize and pack a network by a recipe, on Fashion-MNIST.",
+    "finetune": "Prune, retrain, quantize and pack a network by a recipe.",
     "compress": "Prune, quantize and Huffman-code an ONNX model into one packed file.",
     "decompress": "Turn a packed file back into a plain ONNX model.",
     "inspect": "Show the layers of a model and where its bytes go.",

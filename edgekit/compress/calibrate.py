@@ -122,7 +122,8 @@ class Probe:
         return session, kept
 
     def _value(self, name: str, array: NDArray[Any]) -> Any:
-        array = np.ascontiguousarray(array)
+        # Unlike ascontiguousarray, this leaves a scalar without axes.
+        array = np.asarray(array, order="C")
         if name in self._bfloat16:
             return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, 16)
         return ort.OrtValue.ortvalue_from_numpy(array)

@@ -87,7 +87,7 @@ def add_weights(options: ort.SessionOptions, weights: Mapping[str, NDArray[Any]]
     values = [
         ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
         if array.dtype == np.uint16
-        else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+        else ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
         for array in weights.values()
     ]
     options.add_external_initializers(list(weights), values)

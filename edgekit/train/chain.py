@@ -51,10 +51,10 @@ class Chain:
     """What a run's folder holds."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Make the folder, or go on with it.
+        """Look into the folder; nothing is written before the first stage is added.
 
         Raises UsageError where it holds another run or resumption isn't asked for, InputError
-        where its report can't be read, OutputError where it can't be written.
+        where its report can't be read.
         """
         self.folder = folder
         # As JSON gives them back: tuples become lists.
@@ -68,20 +68,14 @@ class Chain:
                     "folder"
                 )
             self._take_up(report)
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"can't make {folder}: {error.strerror or error}") from error
-        write_atomic(folder / LOG, b"")
-        self._write()
 
     def path(self, file: str) -> Path:
         """Where a file of the run lies."""
         return self.folder / file
 
     def add(self, result: StageResult, data: bytes) -> None:
-        """Keep a finished stage and its model, an ONNX file's bytes."""
+        """Keep a finished stage and its model, an ONNX file's bytes. Raises OutputError."""
+        make_folder(self.folder)
         write_atomic(self.path(result.file), data)
         self.stages.append(result)
         self._write()
@@ -92,13 +86,11 @@ class Chain:
         plain = {"number": number, "history": [asdict(line) for line in history], **state}
         with atomic_path(self.path(STATE)) as temporary:
             torch.save(plain, temporary)
-        kept = [
-            line
-            for line in self.path(LOG).read_text(encoding="utf-8").splitlines()
-            if json.loads(line)["stage"] < number
-        ]
+        log = self.path(LOG)
+        before = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        kept = [line for line in before if json.loads(line)["stage"] < number]
         kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
-        write_atomic(self.path(LOG), "".join(line + "\n" for line in kept).encode())
+        write_atomic(log, "".join(line + "\n" for line in kept).encode())
 
     def saved(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
         """The state of stage `number` if it was under way. Raises InputError for a broken file."""
@@ -142,3 +134,11 @@ class Chain:
             **(facts or {}),
         }
         write_atomic(self.path(REPORT), (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't make {folder}: {error.strerror or error}") from error

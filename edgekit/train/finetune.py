@@ -15,33 +15,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 import edgekit_models
-from edgekit.compress.measure import entropy_bits
+from edgekit.data import FASHION_MNIST
 from edgekit.errors import RecipeError, UsageError
-from edgekit.export.pytorch import export
 from edgekit.files import write_atomic
 from edgekit.graph import load_graph
+from edgekit.graph.inputs import input_shapes
+from edgekit.packfile.writer import pack
 from edgekit.runtime.session import load
-from edgekit.tensors import CodedTensor
-from edgekit.train import fit
 from edgekit.train.chain import PACKED, Chain, StageResult
-from edgekit.train.datasets import Split, TrainingData, fashion_mnist
+from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.loop import EVALUATION_BATCH, reproducible
-from edgekit.train.methods.gridding import Gridding
 from edgekit.train.methods.method import Method
-from edgekit.train.methods.pruning import Pruning
-from edgekit.train.methods.sharing import Sharing
-from edgekit.train.packing import pack_trained
-from edgekit.train.recipe import Channels, Grid, LowRank, Prune, Recipe, Share, Stage, read_recipe
-from edgekit.train.task import Classification, Task
+from edgekit.train.recipe import Recipe, Stage, Train, read_recipe
+from edgekit.train.sources import Source, open_data
+from edgekit.train.stages import Workpiece, sparsity
+from edgekit.train.start import float_file
+from edgekit.train.task import Task, load_task
 from edgekit.train.teacher import Teacher
-from edgekit.train.tuning import Progress, Rhythm, Tuning
+from edgekit.train.tuning import Progress, Rhythm, Tuning, has_labels
 
 FLOAT = "0-float.onnx"
 
@@ -86,8 +82,10 @@ def finetune(
     recipe: str | os.PathLike[str] | Recipe,
     weights: str | os.PathLike[str] | None = None,
     input_shape: tuple[int, ...] | None = None,
-    data: TrainingData | None = None,
-    task: Task | None = None,
+    data: Source | TrainingData = FASHION_MNIST,
+    preprocess: str | os.PathLike[str] | None = None,
+    train_limit: int | None = None,
+    task: str | Task | None = None,
     teacher: str | os.PathLike[str] | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -99,36 +97,63 @@ def finetune(
     source: an ONNX file, or what `export` takes; `weights` and `input_shape` as there.
     output: a folder that is made; edgekit.train.chain says what it holds in the end.
     recipe: a TOML file, the name of a recipe that comes with edgekit, or a Recipe.
-    data: splits to learn from; Fashion-MNIST by default. task: loss and metric; classification
-    by default. teacher: an ONNX file to learn from in place of the float model.
+    data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess` and
+    `train_limit` as its limit. task: loss and metric, or `file.py:Name`; classification by
+    default. teacher: an ONNX file to learn from in place of the float model.
     resume: continue an interrupted run, with the result that it would have had.
 
     Same seed and threads, same result on the same machine. Raises RecipeError, UsageError,
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(find_recipe(recipe))
-    splits = data or fashion_mnist()
-    work = task or Classification()
+    if seed < 0 or threads < 1:
+        raise UsageError(f"seed must be at least 0 and threads at least 1, got {seed}, {threads}")
+    work = load_task(task) if task is None or isinstance(task, str) else task
     settings = {
         "source": source,
         "weights": None if weights is None else os.fspath(weights),
         "recipe": chosen.to_dict(),
-        "data": splits.name,
-        "training_samples": len(splits.training),
+        "data": data.name if isinstance(data, TrainingData) else str(data),
+        "preprocess": None if preprocess is None else os.fspath(preprocess),
+        "train_limit": train_limit,
+        "task": task if isinstance(task, str) else work.metric_name,
         "teacher": None if teacher is None else os.fspath(teacher),
         "seed": seed,
         "threads": threads,
     }
-    if seed < 0 or threads < 1:
-        raise UsageError(f"seed must be at least 0 and threads at least 1, got {seed}, {threads}")
-    chain = Chain(Path(output), settings, resume=resume)
+    folder = Path(output)
+    chain = Chain(folder, settings, resume=resume)
+    first = chosen.stages[0]
     with reproducible(threads):
         torch.manual_seed(seed)
-        run = _Run(chain, chosen, data=splits, task=work, seed=seed, watch=watch)
-        run.begin(source, weights, input_shape, teacher)
-        for number, stage in enumerate(run.trained_stages, 1):
+        whole = (
+            chain.path(FLOAT).read_bytes()
+            if chain.stages
+            else float_file(
+                source,
+                weights=weights,
+                input_shape=input_shape,
+                training=first if isinstance(first, Train) else None,
+                folder=folder,
+                seed=seed,
+            )
+        )
+        model = load_graph(whole).model()
+        splits = (
+            data
+            if isinstance(data, TrainingData)
+            else open_data(
+                data,
+                input_shape=next(iter(input_shapes(model).values()), ()),
+                preprocess=preprocess,
+                limit=train_limit,
+            )
+        )
+        run = _Run(chain, chosen, splits, work, seed)
+        run.begin(whole, model, teacher)
+        for number, stage in enumerate(run.stages, 1):
             if number >= len(chain.stages):
-                run.stage(number, stage)
+                run.stage(number, stage, watch)
         return run.finish(source)
 
 
@@ -147,66 +172,52 @@ def find_recipe(recipe: str | os.PathLike[str]) -> Path:
 
 
 class _Run:
-    """One run, from its folder on."""
+    """One run, from its float model on."""
 
     def __init__(
-        self,
-        chain: Chain,
-        recipe: Recipe,
-        *,
-        data: TrainingData,
-        task: Task,
-        seed: int,
-        watch: Watch | None,
+        self, chain: Chain, recipe: Recipe, data: TrainingData, task: Task, seed: int
     ) -> None:
-        self.chain, self.recipe, self.data, self.task = chain, recipe, data, task
-        self.seed, self.watch = seed, watch
+        self.chain, self.recipe, self.data, self.task, self.seed = chain, recipe, data, task, seed
         self.teacher: Teacher | None = None
-        first = recipe.stages[0]
-        self.training = first if first.kind == "train" else None
-        self.trained_stages: tuple[Stage, ...] = recipe.stages[self.training is not None :]
+        self.stages = tuple(stage for stage in recipe.stages if not isinstance(stage, Train))
 
     def begin(
-        self,
-        source: str,
-        weights: str | os.PathLike[str] | None,
-        input_shape: tuple[int, ...] | None,
-        teacher: str | os.PathLike[str] | None,
+        self, whole: bytes, model: onnx.ModelProto, teacher: str | os.PathLike[str] | None
     ) -> None:
-        """Get the float model and the teacher, and measure the model before its first stage."""
-        path = self.chain.path(FLOAT)
-        is_new = not self.chain.stages
-        if is_new:
-            write_atomic(path, self._float_file(source, weights, input_shape))
-        model = load_graph(path).model()
+        """Get the teacher, and measure the float model, whose file is `whole`."""
         if self.recipe.distillation is not None:
             taught = model if teacher is None else load_graph(teacher).model()
             self.teacher = Teacher(taught, self.recipe.distillation)
         elif teacher is not None:
             raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
-        if is_new:
-            module = GraphModule(model)
-            tuning = self._tuning(module, Method(module, {}), self.trained_stages[0])
-            result = StageResult(
-                number=0,
-                kind="float",
-                file=FLOAT,
-                file_bytes=path.stat().st_size,
-                validation=tuning.measure(self.data.validation),
-                sparsity=_sparsity(module.numbers(), tuning.method.coded_names),
-                bits_per_weight=None,
-                epochs=0,
-                seconds=0,
-            )
-            self.chain.add(result, path.read_bytes())
+        if self.chain.stages:
+            return
+        module = GraphModule(model)
+        method = Method(module, {})
+        result = StageResult(
+            number=0,
+            kind="float",
+            file=FLOAT,
+            file_bytes=len(whole),
+            validation=self._tuning(module, method, self.stages[0]).measure(self.data.validation),
+            sparsity=sparsity(module.numbers(), method.coded_names),
+            bits_per_weight=None,
+            epochs=0,
+            seconds=0,
+        )
+        self.chain.add(result, whole)
 
-    def stage(self, number: int, stage: Stage) -> None:
+    def stage(self, number: int, stage: Stage, watch: Watch | None) -> None:
         """Train one stage, from its last saved epoch on, and keep what comes out."""
         before = load_graph(self.chain.path(self.chain.stages[-1].file)).model()
-        changed = _reshaped(before, stage)
-        module = GraphModule(changed)
-        method = self._method(module, stage, number)
-        tuning = self._tuning(module, method, stage)
+        piece = Workpiece(
+            before,
+            stage,
+            is_pruned=any(earlier.kind == "prune" for earlier in self.chain.stages),
+            calibration=self.data.training,
+            seed=self.seed + number,
+        )
+        tuning = self._tuning(piece.module, piece.method, stage)
         history: list[Progress] = []
         saved = self.chain.saved(number)
         if saved is not None:
@@ -215,26 +226,25 @@ class _Run:
         while not tuning.is_finished:
             history.append(tuning.epoch())
             self.chain.save(number, tuning.state(), history)
-            if self.watch is not None:
-                self.watch(f"{number} {stage.kind}", history[-1])
-        # Where there were no steps, masks haven't been chosen yet.
-        method.before_step(1.0)
-        method.eval()
-        numbers, coded = method.numbers(), method.coded()
-        model = _with_numbers(changed, numbers).SerializeToString(deterministic=True)
+            if watch is not None:
+                watch(f"{number} {stage.kind}", history[-1])
+        outcome = piece.outcome()
+        model = outcome.model.SerializeToString(deterministic=True)
         result = StageResult(
             number=number,
             kind=stage.kind,
             file=f"{number}-{stage.kind}.onnx",
             file_bytes=len(model),
             validation=tuning.measure(self.data.validation),
-            sparsity=_sparsity(numbers, method.coded_names),
-            bits_per_weight=_bits(coded, method.coded_names),
+            sparsity=outcome.sparsity,
+            bits_per_weight=outcome.bits_per_weight,
             epochs=stage.epochs,
             seconds=sum(line.seconds for line in history),
         )
-        if number == len(self.trained_stages):
-            self._pack(model, numbers, coded)
+        if number == len(self.stages):
+            facts = {"recipe": self.recipe.to_dict() | {"seed": self.seed}, "metrics": {}}
+            packed = pack(piece.compressed(outcome, facts), coder=self.recipe.coder)
+            write_atomic(self.chain.path(PACKED), packed)
         self.chain.add(result, model)
 
     def finish(self, source: str) -> FinetuneReport:
@@ -244,81 +254,32 @@ class _Run:
         split = self.data.test
         test = None if split is None else tuple(self._measured(file, split) for file in files)
         data = packed.read_bytes()
+        float_bytes = self.chain.stages[0].file_bytes
         report = FinetuneReport(
             source=source,
             output=os.fspath(packed),
             recipe=self.recipe,
             data=self.data.name,
-            metric=self.task.metric_name,
+            metric=self._metric_name(),
             validation_samples=len(self.data.validation),
             test_samples=0 if split is None else len(split),
             seed=self.seed,
             threads=torch.get_num_threads(),
             stages=tuple(self.chain.stages),
             test=test,
-            float_bytes=self.chain.stages[0].file_bytes,
+            float_bytes=float_bytes,
             packed_bytes=len(data),
-            ratio=self.chain.stages[0].file_bytes / len(data),
+            ratio=float_bytes / len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
         facts = report.to_dict()
-        self.chain.finish({key: facts[key] for key in facts.keys() - {"stages", "recipe"}})
+        self.chain.finish({key: facts[key] for key in facts if key not in {"stages", "recipe"}})
         return report
 
-    def _train(self, source: str) -> Path:
-        stage = self.training
-        if stage is None:
-            raise AssertionError("no train stage")
-        path = self.chain.path("0-train.safetensors")
-        fit.train(
-            source,
-            path,
-            epochs=int(stage.epochs),
-            learning_rate=stage.learning_rate,
-            seed=self.seed,
-            threads=torch.get_num_threads(),
-            resume=True,
-        )
-        return path
-
-    def _float_file(
-        self,
-        source: str,
-        weights: str | os.PathLike[str] | None,
-        input_shape: tuple[int, ...] | None,
-    ) -> bytes:
-        """The float model as one ONNX file."""
-        if not source.endswith(".onnx"):
-            if self.training is not None:
-                weights = self._train(source)
-            path = self.chain.path(FLOAT)
-            export(source, path, weights=weights, input_shape=input_shape)
-            return path.read_bytes()
-        if self.training is not None:
-            raise RecipeError("a train stage builds a network anew; name a module, not ONNX")
-        if weights is not None or input_shape is not None:
-            raise UsageError("an ONNX file has its own weights and input shape")
-        graph = load_graph(source)
-        data = Path(source).read_bytes()
-        # A model with external data becomes one file.
-        is_whole = len(data) == graph.source_bytes
-        return data if is_whole else graph.model().SerializeToString(deterministic=True)
-
-    def _method(self, module: GraphModule, stage: Stage, number: int) -> Method:
-        kinds = {earlier.kind for earlier in self.chain.stages}
-        # Zeros of a model that was pruned are its masks.
-        masks = {
-            name: values != 0
-            for name, values in module.numbers().items()
-            if "prune" in kinds and values.ndim > 1 and not np.all(values)
-        }
-        if isinstance(stage, Prune):
-            return Pruning(module, masks, stage)
-        if isinstance(stage, Share):
-            return Sharing(module, masks, stage, self.seed + number)
-        if isinstance(stage, Grid):
-            return Gridding(module, masks, stage)
-        return Method(module, masks)
+    def _metric_name(self) -> str:
+        if has_labels(self.data.validation):
+            return self.task.metric_name
+        return "agreement with the teacher"
 
     def _tuning(self, module: GraphModule, method: Method, stage: Stage) -> Tuning:
         rhythm = Rhythm(
@@ -329,17 +290,6 @@ class _Run:
             bfloat16=self.recipe.precision == "bfloat16",
         )
         return Tuning(module, method, rhythm, data=self.data, task=self.task, teacher=self.teacher)
-
-    def _pack(
-        self,
-        model: bytes,
-        numbers: dict[str, NDArray[np.float32]],
-        coded: dict[str, CodedTensor],
-    ) -> None:
-        graph = load_graph(model)
-        facts = {"recipe": self.recipe.to_dict() | {"seed": self.seed}, "metrics": {}}
-        data = pack_trained(graph, coded, numbers, coder=self.recipe.coder, facts=facts)
-        write_atomic(self.chain.path(PACKED), data)
 
     def _measured(self, file: Path, split: Split) -> float:
         """The task's metric of a model file in onnxruntime."""
@@ -353,34 +303,3 @@ class _Run:
             outputs = session.run(None, {name: inputs.numpy()})[0]
             total += float(self.task.metric(torch.from_numpy(outputs), labels).sum())
         return total / len(split)
-
-
-def _reshaped(model: onnx.ModelProto, stage: Stage) -> onnx.ModelProto:
-    if isinstance(stage, Channels | LowRank):
-        raise RecipeError(f"{stage.kind} stages aren't there yet")
-    return model
-
-
-def _with_numbers(
-    model: onnx.ModelProto, numbers: dict[str, NDArray[np.float32]]
-) -> onnx.ModelProto:
-    """A copy of a model with these values of its weights, each in the type that it had."""
-    module = GraphModule(model)
-    with torch.no_grad():
-        for name, weight in module.weights.items():
-            weight.copy_(torch.from_numpy(numbers[name]))
-    return module.model()
-
-
-def _sparsity(numbers: dict[str, NDArray[np.float32]], names: tuple[str, ...]) -> float:
-    total = sum(numbers[name].size for name in names)
-    zeros = total - sum(int(np.count_nonzero(numbers[name])) for name in names)
-    return zeros / max(total, 1)
-
-
-def _bits(coded: dict[str, CodedTensor], names: tuple[str, ...]) -> float | None:
-    """Entropy of the codes of the weights, in bits a weight."""
-    if not coded:
-        return None
-    codes = [coded[name].codes for name in names]
-    return sum(entropy_bits(c) * c.size for c in codes) / sum(c.size for c in codes)

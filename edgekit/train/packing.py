@@ -1,4 +1,4 @@
-"""From a trained graph to a packed file: what was trained is what is stored."""
+"""From a trained graph to a compressed model: what was trained is what is stored."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from numpy.typing import NDArray
 from edgekit import __version__
 from edgekit.compress.carry_out import store
 from edgekit.graph import Graph
-from edgekit.packfile.writer import CoderName, pack
 from edgekit.tensors import CodedTensor, CompressedModel, CompressedTensor, dequantize
 
 
-def pack_trained(
+def trained_model(
     graph: Graph,
     coded: Mapping[str, CodedTensor],
     numbers: Mapping[str, NDArray[np.float32]],
-    *,
-    coder: CoderName,
     facts: Mapping[str, Any],
-) -> bytes:
-    """A packed file of a graph's skeleton with trained numbers.
+) -> CompressedModel:
+    """A graph's skeleton with trained numbers, ready to be packed.
 
     coded: tensors as codes, by name. numbers: all trained tensors as the network saw them, the
     values of codes included; what has no codes is stored, in float16 where that changes nothing
@@ -60,4 +57,4 @@ def pack_trained(
         },
         "preprocessing": None,
     }
-    return pack(CompressedModel(tuple(tensors), graph.skeleton, manifest), coder=coder)
+    return CompressedModel(tuple(tensors), graph.skeleton, manifest)

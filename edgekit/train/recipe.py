@@ -152,14 +152,15 @@ class Grid:
 
     bits: of a code at most. bits_per_weight: entropy that all codes together come down to; left
     out, codes cost what they cost. start_bits: the entropy that training starts at, where a bound
-    is given. bias_bits: 16 for float16 numbers, or at most 8 for codes. activations: learn with
-    the rounding of an int8 session.
+    is given. steps: one a "tensor" or one a "channel". bias_bits: 16 for float16 numbers, or at
+    most 8 for codes. activations: learn with the rounding of an int8 session.
     """
 
     kind: ClassVar[str] = "grid"
     bits: int = 8
     bits_per_weight: float | None = None
     start_bits: float = 3.0
+    steps: str = "tensor"
     bias_bits: int = 16
     activations: bool = False
     epochs: float = 2
@@ -168,6 +169,7 @@ class Grid:
     def __post_init__(self) -> None:
         _check_rhythm(self.epochs, self.learning_rate)
         check_bits(self.bits)
+        _check_choice("steps", self.steps, ("tensor", "channel"))
         if self.bias_bits != _HALF_BITS:
             check_bits(self.bias_bits)
         for key in ("bits_per_weight", "start_bits"):

@@ -58,7 +58,10 @@ class Progress:
 
 
 class Tuning:
-    """A stage under way, epoch by epoch."""
+    """A stage under way, epoch by epoch.
+
+    Raises RecipeError where nothing teaches: neither labels nor a teacher.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,11 @@ class Tuning:
         task: Task,
         teacher: Teacher | None,
     ) -> None:
+        if teacher is None and not (has_labels(data.training) and has_labels(data.validation)):
+            raise RecipeError(
+                "the data carry no labels and the recipe has no teacher; add a [distillation] "
+                "table, or data with labels"
+            )
         self.module, self.method, self.data, self.task = module, method, data, task
         self.teacher, self.rhythm = teacher, rhythm
         self._taps = () if teacher is None else teacher.student_taps(module.model())
@@ -90,8 +98,7 @@ class Tuning:
     def epoch(self) -> Progress:
         """The steps of one pass over the training split, or what is left of them.
 
-        Raises CheckFailedError where the loss is no longer a number, RecipeError where nothing
-        teaches: neither labels nor a teacher.
+        Raises CheckFailedError where the loss is no longer a number.
         """
         started = time.perf_counter()
         self.module.train()
@@ -179,10 +186,7 @@ class Tuning:
         scores = values[output].float()
         if self.teacher is None or wanted is None:
             if labels is None:
-                raise RecipeError(
-                    "the data carry no labels and the recipe has no teacher; add a [distillation] "
-                    "table, or data with labels"
-                )
+                raise AssertionError("no labels and no teacher")
             return self.task.loss(scores, labels)
         taught = self.teacher.loss(scores, [values[name].float() for name in self._taps], wanted)
         share = self.teacher.settings.share
@@ -194,3 +198,8 @@ class Tuning:
         """Of the learning rates at the next step."""
         rise = min(1.0, (self.done + 1) / _WARM_UP_STEPS)
         return rise * 0.5 * (1 + math.cos(math.pi * min(self.done / max(self.steps, 1), 1.0)))
+
+
+def has_labels(split: Split) -> bool:
+    """Whether a split's samples carry labels."""
+    return split.batch(torch.tensor([0]))[1] is not None

@@ -30,10 +30,11 @@ _GAUSS_BITS = 0.5 * math.log2(2 * math.pi * math.e)
 
 
 class TrainedGrid(nn.Module):
-    """Codes times a step, for the whole tensor.
+    """Codes times a step, one for the whole tensor or one a channel.
 
     weights: the tensor to start from. bits: entropy a code to start at, as if the weights were
-    normally distributed. limit: codes stay within -limit..limit.
+    normally distributed. limit: codes stay within -limit..limit. axis: of the channels that have
+    steps of their own, or None.
 
     After each call `length_bits` holds the bits of all codes, which has a gradient, and
     `entropy_bits` their zero-order entropy, a plain number.
@@ -41,14 +42,17 @@ class TrainedGrid(nn.Module):
 
     counts: Tensor
 
-    def __init__(self, weights: Tensor, *, bits: float, limit: int = LIMIT) -> None:
+    def __init__(
+        self, weights: Tensor, *, bits: float, limit: int = LIMIT, axis: int | None = None
+    ) -> None:
         super().__init__()
-        deviation = max(float(weights.std(correction=0)), 1e-8)
-        step = deviation * 2.0 ** (_GAUSS_BITS - bits)
+        others = tuple(index for index in range(weights.ndim) if index != axis)
+        deviation = weights.std(dim=others, correction=0, keepdim=axis is not None)
+        peak = weights.abs().amax(dim=others, keepdim=axis is not None)
         # All weights have to have a code at the beginning.
-        step = max(step, float(weights.abs().max()) / (limit + 0.4))
-        self.limit = limit
-        self.log_step = nn.Parameter(torch.tensor(math.log(step)))
+        step = torch.maximum(deviation * 2.0 ** (_GAUSS_BITS - bits), peak / (limit + 0.4))
+        self.limit, self.axis = limit, axis
+        self.log_step = nn.Parameter(torch.log(step.clamp(min=1e-8)))
         self.register_buffer("counts", torch.zeros(2 * limit + 1))
         self.length_bits = torch.zeros(())
         self.entropy_bits = 0.0
@@ -68,8 +72,9 @@ class TrainedGrid(nn.Module):
         """The same values as codes and step, for a packed file."""
         step = self._step()
         codes = torch.round(torch.clamp(weights / step, -self.limit, self.limit))
-        scale = np.asarray(step.numpy(), np.float32)
-        return CodedTensor(name, dtype, codes.to(torch.int8).numpy(), scale)
+        scale = step.numpy() if self.axis is None else step.flatten().numpy()
+        codes_ = codes.to(torch.int8).numpy()
+        return CodedTensor(name, dtype, codes_, np.asarray(scale, np.float32), self.axis or 0)
 
     def _step(self) -> Tensor:
         # A step that float16 can't tell from zero would divide by it.

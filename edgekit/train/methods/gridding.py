@@ -26,8 +26,8 @@ from edgekit.train.recipe import Grid
 _DESCENT = 0.5
 """Share of the steps in which the entropy goes down to its bound."""
 _FIRST_LAMBDA, _LEAST_LAMBDA, _MOST_LAMBDA = 1e-3, 1e-6, 10.0
-_HARDEST_TURN = 0.02
-"""Lambda changes by at most this share a step."""
+_TURNS = 50.0
+"""How many times lambda can grow or shrink by the factor e in a stage."""
 _STEP_RATE = 1 / 3
 """Learning rate of a step's logarithm, as a share of that of the weights."""
 
@@ -36,10 +36,16 @@ class Gridding(Method):
     """Weights on trained grids; biases as float16 numbers, or on grids of their own."""
 
     strength: Tensor
+    steered: Tensor
 
     def __init__(
-        self, module: GraphModule, masks: Mapping[str, NDArray[np.bool_]], stage: Grid
+        self,
+        module: GraphModule,
+        masks: Mapping[str, NDArray[np.bool_]],
+        stage: Grid,
+        axes: Mapping[str, int | None],
     ) -> None:
+        """axes: the output channels' axis of each weight, where steps may be one a channel."""
         super().__init__(module, masks)
         self._stage = stage
         self.grids = nn.ModuleList()
@@ -49,6 +55,7 @@ class Gridding(Method):
                 torch.from_numpy(numbers[name]),
                 bits=stage.start_bits if stage.bits_per_weight is not None else stage.bits + 2,
                 limit=code_limit(stage.bits),
+                axis=axes.get(name) if stage.steps == "channel" else None,
             )
             self.grids.append(grid)
             module.transforms[name] = self._on_grid(name, grid)
@@ -56,6 +63,7 @@ class Gridding(Method):
         for name in self._biases:
             module.transforms[name] = self._bias
         self.register_buffer("strength", torch.tensor(_FIRST_LAMBDA))
+        self.register_buffer("steered", torch.tensor(0.0))
         self._elements = sum(module.weights[name].numel() for name in self.coded_names)
 
     def groups(self, learning_rate: float) -> list[Group]:
@@ -73,7 +81,9 @@ class Gridding(Method):
             return
         wanted = bound + (start - bound) * max(0.0, 1 - progress / _DESCENT)
         off = max(-1.0, min(1.0, 10 * (self.bits_per_weight / wanted - 1)))
-        self.strength.mul_(math.exp(_HARDEST_TURN * off)).clamp_(_LEAST_LAMBDA, _MOST_LAMBDA)
+        turn = _TURNS * (progress - float(self.steered)) * off
+        self.strength.mul_(math.exp(turn)).clamp_(_LEAST_LAMBDA, _MOST_LAMBDA)
+        self.steered.fill_(progress)
 
     def penalty(self) -> Tensor | None:
         """Lambda times the mean length of a code, in bits."""

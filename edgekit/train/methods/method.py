@@ -83,7 +83,7 @@ class Method(nn.Module):
         with torch.no_grad():
             return {
                 name: np.array(
-                    transforms[name](weight) if name in transforms else weight,
+                    (transforms[name](weight) if name in transforms else weight).numpy(),
                     np.float32,
                     order="C",
                 )

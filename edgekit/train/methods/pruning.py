@@ -67,10 +67,7 @@ class Pruning(Method):
         self.squares.mul_(memory).add_(now, alpha=1 - memory)
 
     def _chosen(self, through: float) -> dict[str, NDArray[np.bool_]]:
-        weights = {
-            name: np.asarray(self.network.weights[name].detach(), np.float32)
-            for name in self.coded_names
-        }
+        weights = {name: self.network.weights[name].detach().numpy() for name in self.coded_names}
         if self._stage.pattern:
             keep, of = parse_pattern(self._stage.pattern)
             found = {name: pattern_mask(values, keep, of) for name, values in weights.items()}

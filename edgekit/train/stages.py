@@ -1,0 +1,159 @@
+"""One stage of a recipe: a model and a method in, the model after it and its codes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from edgekit.compress.channels import prune_channels
+from edgekit.compress.measure import entropy_bits
+from edgekit.compress.run_form import choose_run_form
+from edgekit.errors import RecipeError
+from edgekit.graph import load_graph
+from edgekit.packfile.activations import Activations, read_activations, record
+from edgekit.tensors import CodedTensor, CompressedModel
+from edgekit.train.datasets import Split
+from edgekit.train.graph_module import GraphModule
+from edgekit.train.methods.activations import round_activations
+from edgekit.train.methods.gridding import Gridding
+from edgekit.train.methods.method import Method
+from edgekit.train.methods.pruning import Pruning
+from edgekit.train.methods.sharing import Sharing
+from edgekit.train.packing import trained_model
+from edgekit.train.recipe import Channels, Grid, LowRank, Prune, Share, Stage
+
+_CALIBRATION_INPUTS = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A trained stage. model: with the numbers as its layers saw them. coded: tensors as codes.
+
+    numbers: of all trained tensors. coded_names: the weights that are worth coding.
+    """
+
+    model: onnx.ModelProto
+    numbers: dict[str, NDArray[np.float32]]
+    coded: dict[str, CodedTensor]
+    coded_names: tuple[str, ...]
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros among the weights that are worth coding."""
+        return sparsity(self.numbers, self.coded_names)
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Zero-order entropy of the codes of the weights, in bits a weight, where there are any."""
+        if not self.coded:
+            return None
+        codes = [self.coded[name].codes for name in self.coded_names]
+        return sum(entropy_bits(c) * c.size for c in codes) / max(sum(c.size for c in codes), 1)
+
+
+class Workpiece:
+    """A graph module under a stage's method.
+
+    before: the model before the stage. is_pruned: whether its zeros are masks. calibration: where
+    the ranges of activations are measured, if the stage rounds them.
+    """
+
+    def __init__(
+        self,
+        before: onnx.ModelProto,
+        stage: Stage,
+        *,
+        is_pruned: bool,
+        calibration: Split,
+        seed: int,
+    ) -> None:
+        self._model = _reshaped(before, stage)
+        self.module = GraphModule(self._model)
+        masks = {
+            name: values != 0
+            for name, values in self.module.numbers().items()
+            if is_pruned and values.ndim > 1 and not np.all(values)
+        }
+        axes = {weight.name: weight.axis for weight in load_graph(_bytes(self._model)).weights}
+        self.method = _method(self.module, masks, stage, axes=axes, seed=seed)
+        self.activations: Activations | None = None
+        if isinstance(stage, Grid) and stage.activations:
+            self.activations = self._calibrated(before, calibration)
+            round_activations(self.module, self.activations)
+
+    def outcome(self) -> Outcome:
+        """What the method has made of the model."""
+        # Where there were no steps, masks haven't been chosen yet.
+        self.method.before_step(1.0)
+        self.method.eval()
+        numbers = self.method.numbers()
+        with torch.no_grad():
+            for name, weight in self.module.weights.items():
+                weight.copy_(torch.from_numpy(numbers[name]))
+        return Outcome(self.module.model(), numbers, self.method.coded(), self.method.coded_names)
+
+    def compressed(self, outcome: Outcome, facts: dict[str, Any]) -> CompressedModel:
+        """The model to pack. facts: for the manifest."""
+        graph = load_graph(_bytes(outcome.model))
+        made = trained_model(graph, outcome.coded, outcome.numbers, facts)
+        if self.activations is not None:
+            record(made.manifest, self.activations, "int8")
+        return made
+
+    def _calibrated(self, before: onnx.ModelProto, split: Split) -> Activations:
+        self.method.eval()
+        made = self.compressed(
+            Outcome(before, self.method.numbers(), self.method.coded(), self.method.coded_names), {}
+        )
+        step = max(1, len(split) // _CALIBRATION_INPUTS)
+        chosen = torch.arange(0, len(split), step)[:_CALIBRATION_INPUTS]
+        graph = load_graph(_bytes(before))
+        inputs = split.batch(chosen)[0].numpy()
+        # With no layer left to choose, nothing depends on the time that candidates take.
+        choose_run_form(graph, made, inputs, "int8", floats=())
+        found = read_activations(made.manifest)
+        if found is None:
+            raise AssertionError("calibration recorded nothing")
+        return found
+
+
+def sparsity(numbers: dict[str, NDArray[np.float32]], names: tuple[str, ...]) -> float:
+    """Share of zeros among the numbers of these tensors."""
+    total = sum(numbers[name].size for name in names)
+    zeros = total - sum(int(np.count_nonzero(numbers[name])) for name in names)
+    return zeros / max(total, 1)
+
+
+def _reshaped(model: onnx.ModelProto, stage: Stage) -> onnx.ModelProto:
+    if isinstance(stage, Channels):
+        return prune_channels(model, stage.keep).model
+    if isinstance(stage, LowRank):
+        raise RecipeError("low-rank stages aren't there yet")
+    return model
+
+
+def _method(
+    module: GraphModule,
+    masks: dict[str, NDArray[np.bool_]],
+    stage: Stage,
+    *,
+    axes: dict[str, int | None],
+    seed: int,
+) -> Method:
+    if isinstance(stage, Prune):
+        return Pruning(module, masks, stage)
+    if isinstance(stage, Share):
+        return Sharing(module, masks, stage, seed)
+    if isinstance(stage, Grid):
+        return Gridding(module, masks, stage, axes)
+    return Method(module, masks)
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

@@ -1,0 +1,282 @@
+"""The chain from a float model to a packed file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+import edgekit
+from edgekit.errors import CheckFailedError, InputError, RecipeError, UsageError
+from edgekit.packfile.onnx_model import decompress
+from edgekit.packfile.reader import read_packfile
+from edgekit.tensors import CodedTensor
+from edgekit.train.chain import LOG, PACKED, REPORT, STATE
+from edgekit.train.finetune import FinetuneReport, finetune
+from edgekit.train.recipe import Distillation, Grid, Prune, Recipe, Retrain, Share, Stage
+from edgekit.train.tuning import Progress
+from tests.train.nets import samples, tiny_data, write_tiny
+
+CHAIN = (
+    Retrain(epochs=6, learning_rate=0.1),
+    Prune(sparsity=0.6, epochs=3, learning_rate=0.05),
+    Share(bits=4, epochs=2, learning_rate=0.05),
+)
+
+
+def recipe(*stages: Stage, distillation: Distillation | None = None) -> Recipe:
+    return Recipe("r", stages, batch_size=32, distillation=distillation)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path / "tiny.onnx")
+
+
+def numbers(path: Path) -> dict[str, np.ndarray]:
+    graph = onnx.load(path).graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def run(model: Path, out: Path, chosen: Recipe, **more: object) -> FinetuneReport:
+    return finetune(str(model), out, recipe=chosen, data=tiny_data(), **more)  # type: ignore[arg-type]
+
+
+def test_the_paper_s_chain_learns_and_packs(model: Path, tmp_path: Path) -> None:
+    report = run(model, tmp_path / "out", recipe(*CHAIN))
+
+    assert [stage.kind for stage in report.stages] == ["float", "retrain", "prune", "share"]
+    assert report.test is not None
+    assert report.test[0] < 0.6
+    assert min(report.test[1:]) > 0.9
+    assert report.packed_bytes == (tmp_path / "out" / PACKED).stat().st_size
+    assert report.float_bytes == model.stat().st_size
+    assert report.stages[2].sparsity == pytest.approx(0.6, abs=0.01)
+    assert report.stages[3].sparsity >= report.stages[2].sparsity
+
+
+def test_masks_are_held_to_the_end(model: Path, tmp_path: Path) -> None:
+    run(model, tmp_path / "out", recipe(*CHAIN))
+
+    pruned = numbers(tmp_path / "out/2-prune.onnx")
+    shared = numbers(tmp_path / "out/3-share.onnx")
+    zeros = {name: values == 0 for name, values in pruned.items() if values.ndim > 1}
+    assert sum(int(mask.sum()) for mask in zeros.values()) > 0
+    for name, mask in zeros.items():
+        assert np.all(shared[name][mask] == 0)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        Share(bits=3, epochs=1),
+        Grid(bits=6, epochs=1),
+        Grid(bits_per_weight=2, bias_bits=8, epochs=2),
+        Grid(steps="channel", epochs=1),
+    ],
+)
+def test_the_packed_file_holds_exactly_what_was_trained(
+    model: Path, tmp_path: Path, last: Stage
+) -> None:
+    run(model, tmp_path / "out", recipe(Prune(sparsity=0.5, epochs=1), last))
+
+    decompress(tmp_path / "out" / PACKED, tmp_path / "back.onnx")
+    back, trained = numbers(tmp_path / "back.onnx"), numbers(tmp_path / f"out/2-{last.kind}.onnx")
+    assert back.keys() == trained.keys()
+    for name, values in trained.items():
+        np.testing.assert_array_equal(back[name], values)
+
+
+def test_a_grid_comes_down_to_its_bits(model: Path, tmp_path: Path) -> None:
+    stages = (Retrain(epochs=6, learning_rate=0.1), Grid(bits_per_weight=1.5, epochs=30))
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    assert report.stages[-1].bits_per_weight == pytest.approx(1.5, abs=0.3)
+
+
+def test_an_int8_stage_gives_a_file_that_runs_in_int8(model: Path, tmp_path: Path) -> None:
+    stages = (
+        Retrain(epochs=6, learning_rate=0.1),
+        Grid(steps="channel", activations=True, epochs=2),
+    )
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    packed = read_packfile(tmp_path / "out" / PACKED)
+    assert packed.manifest["run_as"] == "int8"
+    assert report.test is not None
+    assert report.test[-1] > 0.9
+    inputs = samples(16, 9).inputs.numpy()
+    as_int8 = edgekit.load(tmp_path / "out" / PACKED).run(None, {"x": inputs})[0]
+    as_float = edgekit.load(tmp_path / "out" / PACKED, run_as="float").run(None, {"x": inputs})[0]
+    assert not np.array_equal(as_int8, as_float)
+    np.testing.assert_allclose(as_int8, as_float, atol=0.1 * np.abs(as_float).max())
+
+
+class _KilledError(Exception):
+    """Stands for a signal between two epochs."""
+
+
+@pytest.mark.parametrize("epochs_before", [1, 7, 10])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    model: Path, tmp_path: Path, epochs_before: int
+) -> None:
+    chosen = recipe(*CHAIN, distillation=None)
+    whole = run(model, tmp_path / "whole", chosen)
+    seen = 0
+
+    def kill(_stage: str, _line: Progress) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == epochs_before:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run(model, tmp_path / "cut", chosen, watch=kill)
+    assert (tmp_path / "cut" / STATE).exists()
+    resumed = run(model, tmp_path / "cut", chosen, resume=True)
+
+    assert resumed.sha256 == whole.sha256
+    assert resumed.test == whole.test
+    assert not (tmp_path / "cut" / STATE).exists()
+    logs = [
+        [
+            {key: value for key, value in json.loads(line).items() if key != "seconds"}
+            for line in (tmp_path / folder / LOG).read_text().splitlines()
+        ]
+        for folder in ("whole", "cut")
+    ]
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == 11
+
+
+def test_the_seed_decides_the_file(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(bits=4, epochs=1))
+
+    files = [run(model, tmp_path / str(n), chosen, seed=seed).sha256 for n, seed in
+             enumerate((0, 0, 1))]  # fmt: skip
+
+    assert files[0] == files[1] != files[2]
+
+
+def test_a_student_learns_from_its_teacher_without_labels(model: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "trained"
+    run(model, teacher, recipe(Retrain(epochs=6, learning_rate=0.1), Grid(epochs=0)))
+    path = teacher / "1-retrain.onnx"
+
+    report = finetune(
+        str(path),
+        tmp_path / "out",
+        recipe=recipe(Grid(bits=3, epochs=6), distillation=Distillation(features=0.1, flow=0.1)),
+        data=tiny_data(labelled=False),
+    )
+
+    # Agreement with the float model, since there is no label.
+    assert report.stages[0].validation == 1
+    assert report.stages[1].validation > 0.9
+    assert report.test is None
+
+
+def test_nothing_to_learn_from_is_said(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no labels and the recipe has no teacher"):
+        finetune(
+            str(model),
+            tmp_path / "out",
+            recipe=recipe(Grid(epochs=1)),
+            data=tiny_data(labelled=False),
+        )
+
+
+def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(epochs=1))
+    run(model, tmp_path / "out", chosen)
+    before = (tmp_path / "out" / PACKED).read_bytes()
+
+    with pytest.raises(UsageError, match="holds a run already; continue it with --resume"):
+        run(model, tmp_path / "out", chosen)
+    with pytest.raises(UsageError, match="another recipe, seed"):
+        run(model, tmp_path / "out", recipe(Grid(epochs=2)), resume=True, seed=3)
+    again = run(model, tmp_path / "out", chosen, resume=True)
+
+    assert (tmp_path / "out" / PACKED).read_bytes() == before
+    assert again.packed_bytes == len(before)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"settings": 3, "stages": [{}]}', b"\xff"])
+def test_a_broken_report_is_refused(model: Path, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / REPORT).write_bytes(damage)
+
+    with pytest.raises(InputError, match="isn't the report of a run"):
+        run(model, tmp_path / "out", recipe(Grid(epochs=1)), resume=True)
+
+
+def test_a_broken_state_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(epochs=2))
+
+    def kill(_stage: str, _line: Progress) -> None:
+        raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run(model, tmp_path / "out", chosen, watch=kill)
+    (tmp_path / "out" / STATE).write_bytes(b"not a state")
+
+    with pytest.raises(InputError, match="delete it to begin the stage anew"):
+        run(model, tmp_path / "out", chosen, resume=True)
+
+
+def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="can't use"):
+        finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data="nowhere")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(model: Path, tmp_path: Path) -> None:
+    data = tiny_data()
+    bad = dataclasses.replace(
+        data, augment=lambda inputs, _generator: inputs * torch.tensor(float("nan"))
+    )
+
+    with pytest.raises(CheckFailedError, match="lower the learning rate"):
+        finetune(str(model), tmp_path / "out", recipe=recipe(Grid(epochs=1)), data=bad)
+
+
+@pytest.mark.parametrize(
+    "prune",
+    [
+        Prune(pattern="2:4", epochs=1),
+        Prune(rank="importance", epochs=1),
+        Prune(schedule="one-shot", epochs=0),
+        Prune(schedule="iterative", epochs=1),
+    ],
+)
+def test_every_way_of_pruning_reaches_its_sparsity(
+    model: Path, tmp_path: Path, prune: Prune
+) -> None:
+    report = run(model, tmp_path / "out", recipe(prune, Grid(epochs=0)))
+
+    pruned = numbers(tmp_path / "out/1-prune.onnx")
+    if prune.pattern:
+        point = pruned["point.weight"].reshape(8, 2, 4)
+        assert np.all(np.count_nonzero(point, axis=2) == 2)
+    else:
+        assert report.stages[1].sparsity == pytest.approx(prune.sparsity, abs=0.01)
+
+
+def test_shared_weights_have_few_values(model: Path, tmp_path: Path) -> None:
+    run(model, tmp_path / "out", recipe(Share(bits=2, start="density", epochs=1)))
+
+    tensors = read_packfile(tmp_path / "out" / PACKED).tensors
+    coded = [tensor for tensor in tensors if isinstance(tensor, CodedTensor)]
+    assert coded
+    for tensor in coded:
+        assert tensor.codebook is not None
+        assert tensor.codebook.size <= 4

@@ -1,0 +1,102 @@
+"""Recipes: what is read, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgekit_models
+from edgekit.errors import RecipeError
+from edgekit.train.recipe import Grid, Prune, Share, parse_pattern, parse_recipe, read_recipe
+
+
+@pytest.mark.parametrize("name", ["deep-compression", "int8", "tiny"])
+def test_shipped_recipes_are_whole(name: str) -> None:
+    recipe = read_recipe(edgekit_models.recipe_paths()[name])
+
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe.distillation is not None
+
+
+def test_the_deep_compression_recipe_is_the_papers_chain() -> None:
+    recipe = read_recipe(edgekit_models.recipe_paths()["deep-compression"])
+
+    prune, share = recipe.stages
+    assert isinstance(prune, Prune)
+    assert prune.sparsity >= 0.67
+    assert isinstance(share, Share)
+    assert share.bits <= 6
+    assert share.epochs > 0
+
+
+def stage(**values: Any) -> dict[str, Any]:
+    return {"stage": [{"kind": "grid", **values}]}
+
+
+def test_settings_are_read_and_the_rest_is_default() -> None:
+    recipe = parse_recipe(
+        {"batch_size": 32, "distillation": {"share": 1}, **stage(bits_per_weight=2, epochs=3)}, "r"
+    )
+
+    assert recipe.batch_size == 32
+    assert recipe.distillation is not None
+    assert recipe.distillation.share == 1
+    assert recipe.stages == (Grid(bits_per_weight=2, epochs=3),)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"batch_sise": 3, **stage()}, "no setting 'batch_sise'; did you mean 'batch_size'"),
+        (stage(bit=3), r"stage 1 \(grid\): it has no setting 'bit'; did you mean 'bits'"),
+        ({"stage": [{"kind": "prun"}]}, "got 'prun'; did you mean 'prune'"),
+        ({"stage": []}, "last stage has to make codes"),
+        ({}, "last stage has to make codes"),
+        ({"stage": {"kind": "grid"}}, "tables of their own"),
+        ({"stage": [{"kind": "prune"}]}, "last stage has to make codes"),
+        ({"stage": [{"kind": "share"}, {"kind": "grid"}]}, "nothing can come behind"),
+        ({"stage": [{"kind": "grid"}, {"kind": "train"}]}, "only come first"),
+        (stage(bits=9), "bits must be from 2 to 8"),
+        (stage(bits="8"), "bits can't be '8'"),
+        (stage(bits=True), "bits can't be True"),
+        (stage(bits_per_weight="2"), "bits_per_weight can't be '2'"),
+        (stage(bits_per_weight=-1), "above 0"),
+        (stage(epochs=-1), "epochs must be in"),
+        (stage(epochs=float("nan")), "epochs must be in"),
+        (stage(learning_rate=0), "learning_rate must be"),
+        (stage(steps="row"), "steps must be tensor or channel"),
+        ({"stage": [{"kind": "prune", "sparsity": 1.0}, {"kind": "share"}]}, "sparsity"),
+        ({"stage": [{"kind": "prune", "pattern": "4:2"}, {"kind": "share"}]}, "such as 2:4"),
+        ({"distillation": {"shares": 1}, **stage()}, "did you mean 'share'"),
+        ({"distillation": {"temperature": 0}, **stage()}, "temperature must be above 0"),
+        ({"distillation": 3, **stage()}, "is a table"),
+        ({"precision": "int4", **stage()}, "float32 or bfloat16"),
+        ({"coder": "zip", **stage()}, "huffman or rans"),
+        ({"batch_size": 1, **stage()}, "at least 2"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_recipe(table, "r")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("kind =")
+
+    with pytest.raises(RecipeError, match=r"r\.toml isn't TOML"):
+        read_recipe(path)
+    with pytest.raises(RecipeError, match="can't read the recipe"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_patterns_are_small_of_large() -> None:
+    assert parse_pattern("2:4") == (2, 4)
+    for text in ("", "2", "0:4", "4:4", "a:b", "-1:4", "1:99"):
+        with pytest.raises(RecipeError, match="such as 2:4"):
+            parse_pattern(text)
