@@ -10,10 +10,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from edgekit.compress.calibrated import Calibration
 from edgekit.compress.channels import prune_channels
 from edgekit.compress.measure import entropy_bits
 from edgekit.compress.run_form import choose_run_form
-from edgekit.errors import RecipeError
+from edgekit.errors import DataError, PlanError, RecipeError
 from edgekit.graph import load_graph
 from edgekit.packfile.activations import Activations, read_activations, record
 from edgekit.tensors import CodedTensor, CompressedModel
@@ -80,7 +81,10 @@ class Workpiece:
             if is_pruned and values.ndim > 1 and not np.all(values)
         }
         axes = {weight.name: weight.axis for weight in load_graph(_bytes(self._model)).weights}
-        self.method = _method(self.module, masks, stage, axes=axes, seed=seed)
+        steps: dict[str, float] = {}
+        if isinstance(stage, Grid) and stage.bits_per_weight is not None:
+            steps = _first_steps(self._model, stage, _spread(calibration))
+        self.method = _method(self.module, masks, stage, axes=axes, steps=steps, seed=seed)
         self.activations: Activations | None = None
         if isinstance(stage, Grid) and stage.activations:
             self.activations = self._calibrated(before, calibration)
@@ -110,10 +114,8 @@ class Workpiece:
         made = self.compressed(
             Outcome(before, self.method.numbers(), self.method.coded(), self.method.coded_names), {}
         )
-        step = max(1, len(split) // _CALIBRATION_INPUTS)
-        chosen = torch.arange(0, len(split), step)[:_CALIBRATION_INPUTS]
         graph = load_graph(_bytes(before))
-        inputs = split.batch(chosen)[0].numpy()
+        inputs = _spread(split)
         # With no layer left to choose, nothing depends on the time that candidates take.
         choose_run_form(graph, made, inputs, "int8", floats=())
         found = read_activations(made.manifest)
@@ -127,6 +129,33 @@ def sparsity(numbers: dict[str, NDArray[np.float32]], names: tuple[str, ...]) ->
     total = sum(numbers[name].size for name in names)
     zeros = total - sum(int(np.count_nonzero(numbers[name])) for name in names)
     return zeros / max(total, 1)
+
+
+def _spread(split: Split) -> NDArray[np.float32]:
+    """Inputs evenly spread over a split."""
+    step = max(1, len(split) // _CALIBRATION_INPUTS)
+    chosen = torch.arange(0, len(split), step)[:_CALIBRATION_INPUTS]
+    return split.batch(chosen)[0].numpy()
+
+
+def _first_steps(
+    model: onnx.ModelProto, stage: Grid, inputs: NDArray[np.float32]
+) -> dict[str, float]:
+    """Steps that spend `start_bits` a weight where they matter most, as compression places them.
+
+    Layers that calibration can't follow aren't among them.
+    """
+    try:
+        calibration = Calibration(load_graph(_bytes(model)), inputs)
+        found = calibration.at_entropy(stage.start_bits)
+    except (DataError, PlanError):
+        return {}
+    # Channels with large weights have longer steps, which training finds its own way around.
+    return {
+        name: float(np.min(tensor.scale))
+        for name, tensor in found.coded.items()
+        if tensor.scale is not None
+    }
 
 
 def _reshaped(model: onnx.ModelProto, stage: Stage) -> onnx.ModelProto:
@@ -143,6 +172,7 @@ def _method(
     stage: Stage,
     *,
     axes: dict[str, int | None],
+    steps: dict[str, float],
     seed: int,
 ) -> Method:
     if isinstance(stage, Prune):
@@ -150,7 +180,7 @@ def _method(
     if isinstance(stage, Share):
         return Sharing(module, masks, stage, seed)
     if isinstance(stage, Grid):
-        return Gridding(module, masks, stage, axes)
+        return Gridding(module, masks, stage, axes, steps)
     return Method(module, masks)
 
 

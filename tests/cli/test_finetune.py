@@ -62,7 +62,7 @@ def test_a_run_leaves_models_report_log_and_packed_file(cli: Cli, folder: Path) 
 def test_the_table_shows_every_stage(cli: Cli, folder: Path) -> None:
     outcome = cli(
         "finetune", folder / "tiny.onnx", "--recipe", folder / "r.toml", "--data",
-        folder / "rows.npy", "-o", folder / "out", "--seed", 2,
+        folder / "rows.npy", "-o", folder / "out", "--seed", "2",
     )  # fmt: skip
 
     assert outcome.exit_code == 0, outcome.stderr
@@ -85,7 +85,7 @@ def test_the_table_shows_every_stage(cli: Cli, folder: Path) -> None:
 def test_bad_options_are_told_in_one_line_and_leave_nothing(
     cli: Cli, folder: Path, flags: list[str], code: int, message: str
 ) -> None:
-    given = ["--recipe", folder / "r.toml", "--data", folder / "rows.npz"]
+    given: list[str | Path] = ["--recipe", folder / "r.toml", "--data", folder / "rows.npz"]
     outcome = cli("finetune", folder / "tiny.onnx", *given, "-o", folder / "out", *flags)
 
     assert outcome.exit_code == code, outcome.stderr

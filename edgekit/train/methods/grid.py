@@ -34,7 +34,7 @@ class TrainedGrid(nn.Module):
 
     weights: the tensor to start from. bits: entropy a code to start at, as if the weights were
     normally distributed. limit: codes stay within -limit..limit. axis: of the channels that have
-    steps of their own, or None.
+    steps of their own, or None. step: to start with instead of the one that `bits` gives.
 
     After each call `length_bits` holds the bits of all codes, which has a gradient, and
     `entropy_bits` their zero-order entropy, a plain number.
@@ -43,16 +43,23 @@ class TrainedGrid(nn.Module):
     counts: Tensor
 
     def __init__(
-        self, weights: Tensor, *, bits: float, limit: int = LIMIT, axis: int | None = None
+        self,
+        weights: Tensor,
+        *,
+        bits: float,
+        limit: int = LIMIT,
+        axis: int | None = None,
+        step: float | None = None,
     ) -> None:
         super().__init__()
         others = tuple(index for index in range(weights.ndim) if index != axis)
         deviation = weights.std(dim=others, correction=0, keepdim=axis is not None)
         peak = weights.abs().amax(dim=others, keepdim=axis is not None)
         # All weights have to have a code at the beginning.
-        step = torch.maximum(deviation * 2.0 ** (_GAUSS_BITS - bits), peak / (limit + 0.4))
+        first = deviation * 2.0 ** (_GAUSS_BITS - bits) if step is None else torch.tensor(step)
+        steps = torch.maximum(first, peak / (limit + 0.4))
         self.limit, self.axis = limit, axis
-        self.log_step = nn.Parameter(torch.log(step.clamp(min=1e-8)))
+        self.log_step = nn.Parameter(torch.log(steps.clamp(min=1e-8)))
         self.register_buffer("counts", torch.zeros(2 * limit + 1))
         self.length_bits = torch.zeros(())
         self.entropy_bits = 0.0

@@ -44,8 +44,12 @@ class Gridding(Method):
         masks: Mapping[str, NDArray[np.bool_]],
         stage: Grid,
         axes: Mapping[str, int | None],
+        steps: Mapping[str, float],
     ) -> None:
-        """axes: the output channels' axis of each weight, where steps may be one a channel."""
+        """axes: the output channels' axis of each weight, where steps may be one a channel.
+
+        steps: to start with, where they are known.
+        """
         super().__init__(module, masks)
         self._stage = stage
         self.grids = nn.ModuleList()
@@ -56,6 +60,7 @@ class Gridding(Method):
                 bits=stage.start_bits if stage.bits_per_weight is not None else stage.bits + 2,
                 limit=code_limit(stage.bits),
                 axis=axes.get(name) if stage.steps == "channel" else None,
+                step=steps.get(name),
             )
             self.grids.append(grid)
             module.transforms[name] = self._on_grid(name, grid)
