@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from edgekit.errors import DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer
 
-_BATCH = 10
+_BATCH, _BATCH_ELEMENTS = 10, 2**19
+"""Inputs that are run at once, and the numbers they may have together: the values of all layers
+are held for that long."""
 _POSITIONS = 96
 """Patches taken from one input of a convolution: neighbouring ones say the same again."""
 
@@ -28,27 +30,24 @@ class Probe:
     """
 
     def __init__(self, graph: Graph, inputs: NDArray[np.float32], *, threads: int = 2) -> None:
-        self._model = graph.empty_model()
+        self.model = graph.empty_model()
         self._weights = {weight.name: weight.values for weight in graph.weights}
         self._bfloat16 = {weight.name for weight in graph.weights if weight.dtype == "bfloat16"}
         self._threads = threads
-        initializers = {tensor.name for tensor in self._model.graph.initializer}
-        fed = [value for value in self._model.graph.input if value.name not in initializers]
+        initializers = {tensor.name for tensor in self.model.graph.initializer}
+        fed = [value for value in self.model.graph.input if value.name not in initializers]
         if len(fed) != 1:
             raise DataError(
                 f"calibration needs a model with one input, this one has {len(fed)}; "
                 "compress it with --bits alone"
             )
         self.input_name = fed[0].name
-        self.output_name = self._model.graph.output[0].name
+        self.output_name = self.model.graph.output[0].name
         first = fed[0].type.tensor_type.shape.dim[0:1]
         fixed = first[0].dim_value if first and first[0].HasField("dim_value") else 0
-        self._batch = fixed or _BATCH
-        self.inputs = inputs[: len(inputs) - len(inputs) % self._batch] if fixed else inputs
-        if not len(self.inputs):
-            raise DataError(
-                f"the model wants batches of {fixed}, but there are {len(inputs)} inputs"
-            )
+        self._fixed = fixed
+        self.inputs = inputs
+        self.batches(inputs)
 
     def outputs(
         self,
@@ -67,11 +66,10 @@ class Probe:
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """For each batch, the values of these names inside the model and its first output."""
         inner = [name for name in dict.fromkeys(names) if name != self.input_name]
-        session, kept = self._session(inner, weights or {})
+        session = self.session(self._with_outputs(inner), weights or {})
         wanted = list(dict.fromkeys([*inner, self.output_name]))
         data = self.inputs if inputs is None else inputs
-        for start in range(0, len(data), self._batch):
-            batch = data[start : start + self._batch]
+        for batch in self.batches(data):
             try:
                 found = session.run(wanted, {self.input_name: batch})
             except Exception as error:
@@ -80,36 +78,40 @@ class Probe:
                     f"the model refuses calibration inputs of shape {batch.shape}: {error}"
                 ) from error
             yield {self.input_name: batch, **dict(zip(wanted, found, strict=True))}
-        del kept
 
     def runner(self) -> Callable[[], object]:
         """A function that runs the first input alone, in a session that stays open."""
-        session, kept = self._session([], {})
-        single = self.inputs[:1] if self._batch == _BATCH else self.inputs[: self._batch]
-        feed = {self.input_name: np.ascontiguousarray(single)}
+        session = self.session(self.model, {})
+        feed = {self.input_name: np.ascontiguousarray(self.inputs[: self._fixed or 1])}
+        return lambda: session.run([self.output_name], feed)
 
-        def run(_alive: object = kept) -> object:
-            return session.run([self.output_name], feed)
+    def batches(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Inputs cut into the batches that the model is run on.
 
-        return run
-
-    def _session(
-        self, names: Sequence[str], weights: Mapping[str, NDArray[Any]]
-    ) -> tuple[ort.InferenceSession, list[Any]]:
-        """A session, and the weights that must live as long as it does."""
-        model = self._model
-        if names:
-            model = ModelProto()
-            model.CopyFrom(self._model)
-            present = {value.name for value in model.graph.output}
-            model.graph.output.extend(
-                helper.make_empty_tensor_value_info(name) for name in names if name not in present
+        What doesn't fill a batch of a fixed size is left out. Raises DataError where none is left.
+        """
+        size = self._fixed or max(1, min(_BATCH, _BATCH_ELEMENTS // max(1, inputs[:1].size)))
+        whole = len(inputs) - (len(inputs) % size if self._fixed else 0)
+        if not whole:
+            raise DataError(
+                f"the model wants batches of {size}, but there are {len(inputs)} inputs"
             )
+        return [inputs[start : min(start + size, whole)] for start in range(0, whole, size)]
+
+    def session(
+        self, model: ModelProto, weights: Mapping[str, NDArray[Any]]
+    ) -> ort.InferenceSession:
+        """A session of the model or a part of it, with some weights exchanged.
+
+        model: whose initializers without data are the probe's.
+        """
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        numbers = {**self._weights, **weights}
+        wanted = {tensor.name for tensor in model.graph.initializer}
+        given = {**self._weights, **weights}
+        numbers = {name: array for name, array in given.items() if name in wanted}
         kept = [self._value(name, array) for name, array in numbers.items()]
         options.add_external_initializers(list(numbers), kept)
         try:
@@ -119,7 +121,21 @@ class Probe:
         except Exception as error:
             # onnxruntime's exceptions have no common base of their own.
             raise ModelFileError(f"onnxruntime can't run this model: {error}") from error
-        return session, kept
+        # onnxruntime doesn't copy them.
+        session.edgekit_weights = kept
+        return session
+
+    def _with_outputs(self, names: Sequence[str]) -> ModelProto:
+        """The model with values inside it among its outputs."""
+        if not names:
+            return self.model
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        present = {value.name for value in model.graph.output}
+        model.graph.output.extend(
+            helper.make_empty_tensor_value_info(name) for name in names if name not in present
+        )
+        return model
 
     def _value(self, name: str, array: NDArray[Any]) -> Any:
         # Unlike ascontiguousarray, this leaves a scalar without axes.
@@ -136,10 +152,12 @@ class LayerStatistics:
     mean: (channels,) float64, the mean of each input channel over inputs and positions.
     hessian: (inputs, inputs) float64, the sum of x x^T over sampled patches, or None where the
         layer has no patches or several groups.
+    elements: numbers that flow into the layer for one input.
     """
 
     mean: NDArray[np.float64]
     hessian: NDArray[np.float64] | None
+    elements: int = 0
 
 
 def layer_statistics(
@@ -147,32 +165,62 @@ def layer_statistics(
     layers: Sequence[Layer],
     shapes: Mapping[str, tuple[int, ...]],
     rng: np.random.Generator,
+    inputs: NDArray[np.float32] | None = None,
 ) -> dict[str, LayerStatistics]:
     """Statistics of all layers by weight name, gathered batch by batch in one pass.
 
     shapes: of the weights, by name. rng: chooses the positions that patches are taken from.
+    inputs: in place of the probe's own.
     """
     means: dict[str, NDArray[np.float64]] = {}
     hessians: dict[str, NDArray[np.float64]] = {}
+    elements: dict[str, int] = {}
     seen = 0
-    for values in probe.values([layer.source for layer in layers]):
+    for values in probe.values([layer.source for layer in layers], inputs=inputs):
         seen += len(values[probe.input_name])
         for layer in layers:
             source = np.asarray(values[layer.source], np.float32)
-            sums = _channel_means(layer, source).sum(axis=0, dtype=np.float64)
+            elements[layer.weight] = source.size // len(source)
+            sums = channel_means(layer, source).sum(axis=0, dtype=np.float64)
             means[layer.weight] = means.get(layer.weight, np.zeros_like(sums)) + sums
-            rows = _patches(layer, source, shapes[layer.weight], rng)
+            rows = patches(layer, source, shapes[layer.weight], rng)
             if rows is not None:
                 product = np.asarray(rows.T @ rows, np.float64)
                 previous = hessians.get(layer.weight)
                 hessians[layer.weight] = product if previous is None else previous + product
     return {
-        layer.weight: LayerStatistics(means[layer.weight] / seen, hessians.get(layer.weight))
+        layer.weight: LayerStatistics(
+            means[layer.weight] / seen, hessians.get(layer.weight), elements[layer.weight]
+        )
         for layer in layers
     }
 
 
-def _channel_means(layer: Layer, source: NDArray[np.float32]) -> NDArray[np.float32]:
+def blend_hessians(
+    found: Mapping[str, LayerStatistics], other: Mapping[str, LayerStatistics], share: float
+) -> dict[str, LayerStatistics]:
+    """`found` with a share of the other Hessians in its own; means stay.
+
+    share: of the other in the blend, 0 to 1, both taken at the same mean diagonal.
+    """
+    return {
+        name: replace(own, hessian=_blended(own.hessian, other[name].hessian, share))
+        for name, own in found.items()
+    }
+
+
+def _blended(
+    own: NDArray[np.float64] | None, other: NDArray[np.float64] | None, share: float
+) -> NDArray[np.float64] | None:
+    if own is None or other is None:
+        return own
+    size, others = np.trace(own), np.trace(other)
+    if not (size > 0 and others > 0):
+        return own
+    return np.asarray((1 - share) * own + share * (size / others) * other)
+
+
+def channel_means(layer: Layer, source: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean of each channel of each input: (N, channels)."""
     if layer.op == "Conv":
         means = np.mean(source.reshape(*source.shape[:2], -1), axis=2)
@@ -181,7 +229,7 @@ def _channel_means(layer: Layer, source: NDArray[np.float32]) -> NDArray[np.floa
     return np.asarray(means, np.float32)
 
 
-def _patches(
+def patches(
     layer: Layer,
     source: NDArray[np.float32],
     shape: tuple[int, ...],

@@ -5,62 +5,52 @@ inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (erro
                                               ↑ bisection to bits, bytes or divergence
 ```
 
-The inputs need no labels. A fifth of them is held back: it chooses the damping of the feedback
+The inputs need no labels. A fifth of them is held back: it chooses how errors are fed back
 and gives the divergence that is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress import allocate
-from edgekit.compress.calibrate import LayerStatistics, Probe, layer_statistics
-from edgekit.compress.correct import output_shift
-from edgekit.compress.feedback import error_feedback
-from edgekit.compress.keep import Keep
-from edgekit.compress.plan import is_coded
+from edgekit.compress.calibrate import LayerStatistics, Probe, blend_hessians, layer_statistics
+from edgekit.compress.carry_out import carry_out
+from edgekit.compress.noise import noise_like
+from edgekit.compress.plan import Plan, is_coded
 from edgekit.compress.prune import global_counts, smallest
 from edgekit.compress.quantize import code_limit
+from edgekit.compress.rounding import Calibrated, Grids, Measured, in_turn, on_grids
 from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
-from edgekit.tensors import CodedTensor, dequantize
+from edgekit.tensors import dequantize
 
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
 
 SENSITIVITY_INPUTS = 32
-"""Inputs that curvatures are measured on, unless the caller says otherwise."""
+"""Inputs that curvatures are measured on; half as many of noise."""
+_NOISE_INPUTS = 32
+ENOUGH_INPUTS = 256
+"""Fewer pictures excite too few directions: noise joins their Hessians, and layers aren't rounded
+in turn, which would fit the pictures and lose others."""
+_IN_TURN_INPUTS = 256
+_HELD_BYTES = 256 * 2**20
+"""Of values inside the model, in each of its two forms, while layers are rounded in turn."""
 _SEED = 0
 _SIZE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
 _LEAST_BITS, _MOST_BITS = 0.5, 6.5
 """Of entropy a weight. A code of 8 bits has about 6.5."""
 
-Codes = dict[str, NDArray[np.int8]]
 Steps = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibrated:
-    """Layers on their grids.
-
-    coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
-    divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
-        with the same largest output. held_back: their number. damping: of the error feedback.
-    """
-
-    coded: dict[str, CodedTensor]
-    biases: dict[str, NDArray[np.float32]]
-    divergence: float
-    agreement: float
-    held_back: int
-    damping: float
 
 
 class Calibration:
@@ -70,28 +60,31 @@ class Calibration:
         self,
         graph: Graph,
         inputs: NDArray[np.float32],
+        plan: Plan,
         *,
         sparsity: float = 0.0,
-        keep: Mapping[str, Keep] | None = None,
-        sensitivity_inputs: int = SENSITIVITY_INPUTS,
+        is_noise: bool = False,
     ) -> None:
-        """keep: bits of layers that stay finer, by name of their weights, or "float".
+        """plan: which layers stay finer, and what becomes of tensors that calibration can't follow.
 
-        sensitivity_inputs: of the inputs, to measure curvatures on; most of the time goes there.
+        is_noise: whether the inputs are noise already, and need no more of it beside them.
         """
-        kept = keep or {}
         if len(inputs) < 2:
             raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
         self._probe = Probe(graph, inputs)
-        inputs = self._probe.inputs
-        self._held_back = inputs[::5]
+        self._is_noise = is_noise
+        is_held_back = np.arange(len(inputs)) % 5 == 0
+        self._held_back, self._inputs = inputs[is_held_back], inputs[~is_held_back]
+        self._weights = {weight.name: weight for weight in graph.weights}
         followed = {
             weight.name
             for weight in graph.weights
-            if weight.dtype == "float32" and is_coded(weight) and kept.get(weight.name) != "float"
+            if weight.dtype == "float32"
+            and is_coded(weight)
+            and plan.keep.get(weight.name) != "float"
         }
         self._finer = {
-            name: code_limit(bits) for name, bits in kept.items() if isinstance(bits, int)
+            name: code_limit(bits) for name, bits in plan.keep.items() if isinstance(bits, int)
         }
         self._layers = tuple(layer for layer in find_layers(graph) if layer.weight in followed)
         if not self._layers:
@@ -102,16 +95,53 @@ class Calibration:
         self._numbers = {
             weight.name: weight.float32() for weight in graph.weights if weight.dtype == "float32"
         }
-        shapes = {weight.name: weight.shape for weight in graph.weights}
-        rng = np.random.default_rng(_SEED)
-        self._statistics: dict[str, LayerStatistics] = layer_statistics(
-            self._probe, self._layers, shapes, rng
-        )
-        self._curvatures = curvatures(
-            self._probe, self._layers, self._numbers, self._statistics, inputs[:sensitivity_inputs]
-        )
+        # What is judged is the file: tensors that aren't followed are rounded there too.
+        planned = {layer.name: layer for layer in plan.layers}
+        others = {
+            weight.name: dequantize(carry_out(weight, planned.get(weight.name)))
+            for weight in graph.weights
+            if weight.name not in {layer.weight for layer in self._layers}
+        }
+        self._statistics = self._gather()
         self._reference = self._probe.outputs(inputs=self._held_back)
         self._kept = self._prune(sparsity)
+        self._measured = Measured(
+            self._probe,
+            self._layers,
+            self._weights,
+            self._numbers,
+            self._statistics,
+            others,
+            self._kept,
+        )
+
+    def _gather(self) -> dict[str, LayerStatistics]:
+        """Statistics of the inputs, and for few pictures a share of noise's in the Hessians."""
+        shapes = {name: weight.shape for name, weight in self._weights.items()}
+        rng = np.random.default_rng(_SEED)
+        found = layer_statistics(self._probe, self._layers, shapes, rng, self._inputs)
+        if self._is_noise or self._inputs.ndim != 4 or len(self._inputs) >= ENOUGH_INPUTS:
+            return found
+        noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
+        seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
+        share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
+        return blend_hessians(found, seen, share)
+
+    @property
+    def _in_turn_inputs(self) -> NDArray[np.float32]:
+        """Inputs for the walk through the layers, whose values are all held at once."""
+        largest = max(found.elements for found in self._statistics.values())
+        most = max(1, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
+        step = -(-len(self._inputs) // most)
+        return np.asarray(self._inputs[::step])
+
+    @cached_property
+    def _curvatures(self) -> dict[str, float]:
+        # Noise is only like pictures: more of it costs time and says little more.
+        count = SENSITIVITY_INPUTS // (2 if self._is_noise else 1)
+        return curvatures(
+            self._probe, self._layers, self._numbers, self._statistics, self._inputs[:count]
+        )
 
     @property
     def weight_count(self) -> int:
@@ -209,11 +239,7 @@ class Calibration:
 
     def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
         """The model's outputs, as it is or with calibrated layers."""
-        changed: dict[str, NDArray[np.float32]] = {}
-        if found is not None:
-            changed = {name: dequantize(tensor) for name, tensor in found.coded.items()}
-            changed |= found.biases
-        return self._probe.outputs(changed, inputs)
+        return self._probe.outputs({} if found is None else self._measured.restored(found), inputs)
 
     def _finest(self, layer: Layer, limit: int) -> allocate.Layer:
         """A layer whose grid reaches its largest weight, however sensitive it may be."""
@@ -258,54 +284,25 @@ class Calibration:
         }
 
     def _best_damping(self, steps: Steps, limit: int = allocate.CODE_LIMIT) -> Calibrated:
-        tried = [self._on_grid(steps, damping, limit) for damping in DAMPINGS]
-        return min(tried, key=lambda found: found.divergence)
+        grids = Grids(steps, limit, self._finer)
+        tried = [self._judged(on_grids(self._measured, grids, damping)) for damping in DAMPINGS]
+        best = min(tried, key=lambda found: found.divergence)
+        if self._is_noise or len(self._inputs) < ENOUGH_INPUTS:
+            return best
+        walked = in_turn(self._measured, grids, best.damping, self._in_turn_inputs)
+        again = self._judged(walked)
+        return min(best, again, key=lambda found: found.divergence)
 
-    def _on_grid(self, steps: Steps, damping: float, limit: int) -> Calibrated:
-        coded: dict[str, CodedTensor] = {}
-        biases: dict[str, NDArray[np.float32]] = {}
-        changed: dict[str, NDArray[np.float32]] = {}
-        for layer in self._layers:
-            name = layer.weight
-            codes = self._codes(layer, steps[name], damping, self._finer.get(name, limit))
-            original = self._numbers[name]
-            error = codes * steps[name][:, None] - layer.filters(original)
-            if layer.bias is not None:
-                shift = output_shift(layer, error, self._statistics[name].mean, original.shape)
-                bias = self._numbers[layer.bias]
-                biases[layer.bias] = (bias - shift.reshape(bias.shape)).astype(np.float32)
-            coded[name] = _coded(layer, codes, steps[name], original.shape)
-            restored = codes * steps[name][:, None]
-            changed[name] = np.ascontiguousarray(
-                restored.T if layer.inputs_first else restored, np.float32
-            ).reshape(original.shape)
-        outputs = self._probe.outputs({**changed, **biases}, self._held_back)
-        same = outputs.reshape(len(outputs), -1).argmax(1) == self._reference.reshape(
-            len(outputs), -1
-        ).argmax(1)
-        return Calibrated(
-            coded,
-            biases,
-            divergence(self._reference, outputs),
-            float(same.mean()),
-            len(self._held_back),
-            damping,
+    def _judged(self, found: Calibrated) -> Calibrated:
+        outputs = self.outputs(self._held_back, found)
+        return replace(
+            found,
+            divergence=divergence(self._reference, outputs),
+            agreement=float(np.mean(_classes(outputs) == _classes(self._reference))),
+            held_back=len(self._reference),
         )
 
-    def _codes(
-        self, layer: Layer, steps: NDArray[np.float32], damping: float, limit: int
-    ) -> NDArray[np.int8]:
-        hessian = self._statistics[layer.weight].hessian
-        filters = layer.filters(self._numbers[layer.weight])
-        kept = self._kept.get(layer.weight)
-        if hessian is None:
-            pruned = filters if kept is None else filters * kept
-            return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
-        return error_feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
 
-
-def _coded(
-    layer: Layer, codes: NDArray[np.int8], steps: NDArray[np.float32], shape: tuple[int, ...]
-) -> CodedTensor:
-    axis = 1 if layer.inputs_first else 0
-    return CodedTensor(layer.weight, "float32", layer.unfiltered(codes, shape), steps, axis)
+def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    classes: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return classes

@@ -46,3 +46,11 @@ def natural_noise(
         brightness, contrast = 0.6 * rng.standard_normal(), rng.uniform(0.5, 1.2)
         inputs[index] = mean + deviation * (brightness + contrast * mixed)
     return inputs
+
+
+def noise_like(
+    inputs: NDArray[np.float32], count: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Noise in the shape of some inputs (N, C, H, W), with their mean and deviation."""
+    mean, deviation = float(inputs.mean()), float(inputs.std())
+    return natural_noise(count, inputs.shape[1:], rng, mean=mean, deviation=deviation)

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekit import __version__
-from edgekit.compress.calibrated import SENSITIVITY_INPUTS, Calibrated, Calibration
+from edgekit.compress.calibrated import Calibration
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.goal import NOISE, Goal, calibration_inputs
 from edgekit.compress.keep import Keep
@@ -25,6 +25,7 @@ from edgekit.compress.measure import (
 )
 from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
 from edgekit.compress.quality import Judge, quality_wish
+from edgekit.compress.rounding import Calibrated
 from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_bytes
 from edgekit.data import load_labelled
 from edgekit.errors import OutputError, PlanError, UsageError
@@ -132,10 +133,9 @@ def compress(
         calibrated = Calibration(
             graph,
             inputs.inputs,
+            plan,
             sparsity=sparsity,
-            keep=plan.keep,
-            # Noise is only like pictures: more of it costs time and says little more.
-            sensitivity_inputs=SENSITIVITY_INPUTS // (2 if inputs.is_noise else 1),
+            is_noise=inputs.is_noise,
         )
         judge = None if judged is None else Judge(calibrated, judged)
         has_int8 = run_as != "float" or int8_floats is not None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress.calibrated import Calibrated, Calibration
+from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import Goal
+from edgekit.compress.rounding import Calibrated
 from edgekit.data import Labelled
 from edgekit.errors import UsageError
 

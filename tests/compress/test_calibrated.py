@@ -18,6 +18,7 @@ from edgekit.compress.correct import output_shift
 from edgekit.compress.goal import Goal, calibration_inputs, parse_size
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
+from edgekit.compress.plan import make_plan
 from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph, load_graph
@@ -138,7 +139,7 @@ def test_divergence_of_scores_and_of_other_outputs() -> None:
 def test_calibrated_codes_part_less_than_plain_ones(
     graph: Graph, inputs: NDArray[np.float32]
 ) -> None:
-    calibration = Calibration(graph, inputs)
+    calibration = Calibration(graph, inputs, make_plan(graph.weights))
 
     coarse, fine = calibration.at_bits(3), calibration.at_bits(6)
 
@@ -147,7 +148,7 @@ def test_calibrated_codes_part_less_than_plain_ones(
 
 
 def test_bits_a_weight_are_met(graph: Graph, inputs: NDArray[np.float32]) -> None:
-    calibration = Calibration(graph, inputs)
+    calibration = Calibration(graph, inputs, make_plan(graph.weights))
 
     found = calibration.at_entropy(3.0)
 
@@ -159,7 +160,7 @@ def test_bits_a_weight_are_met(graph: Graph, inputs: NDArray[np.float32]) -> Non
 def test_pruned_weights_are_zero_and_as_many_as_asked(
     graph: Graph, inputs: NDArray[np.float32]
 ) -> None:
-    found = Calibration(graph, inputs, sparsity=0.5).at_bits(6)
+    found = Calibration(graph, inputs, make_plan(graph.weights), sparsity=0.5).at_bits(6)
 
     codes = np.concatenate([tensor.codes.reshape(-1) for tensor in found.coded.values()])
     assert np.count_nonzero(codes == 0) >= round(0.5 * codes.size)
@@ -220,7 +221,11 @@ def test_the_same_inputs_give_the_same_bytes(
 
 def test_inputs_of_another_shape_are_refused(graph: Graph, rng: np.random.Generator) -> None:
     with pytest.raises(DataError, match="refuses calibration inputs"):
-        Calibration(graph, rng.standard_normal((4, 3, 12, 12)).astype(np.float32))
+        Calibration(
+            graph,
+            rng.standard_normal((4, 3, 12, 12)).astype(np.float32),
+            make_plan(graph.weights),
+        )
 
 
 def test_calibration_with_a_codebook_is_refused(

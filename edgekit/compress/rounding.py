@@ -1,0 +1,166 @@
+"""Putting all layers of a measured model on given grids, and correcting their biases.
+
+Either each layer by itself, as the original model feeds it, or in turn: then a layer makes up for
+what was done to those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress import allocate
+from edgekit.compress.calibrate import LayerStatistics, Probe
+from edgekit.compress.carry_out import store
+from edgekit.compress.correct import output_shift
+from edgekit.compress.feedback import error_feedback
+from edgekit.compress.paired import make_up, paired_statistics
+from edgekit.compress.stages import layers_in_turn
+from edgekit.graph import Weight
+from edgekit.graph.layers import Layer
+from edgekit.tensors import CodedTensor, dequantize
+
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """Layers on their grids.
+
+    coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
+    damping: of the error feedback.
+    divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
+        with the same largest output. held_back: their number.
+    """
+
+    coded: dict[str, CodedTensor]
+    biases: dict[str, NDArray[np.float32]]
+    damping: float
+    divergence: float = 0.0
+    agreement: float = 0.0
+    held_back: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grids:
+    """Where layers are rounded to.
+
+    steps: (channels,) of each layer by name. limit: of their codes; finer: of some by name.
+    """
+
+    steps: Mapping[str, NDArray[np.float32]]
+    limit: int
+    finer: Mapping[str, int]
+
+    def limit_of(self, name: str) -> int:
+        """The largest code of a layer."""
+        return self.finer.get(name, self.limit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A model as calibration knows it.
+
+    layers: those that are rounded, in graph order. weights: all tensors by name; numbers: the
+    float32 ones. others: tensors that calibration doesn't follow, as the finished file restores
+    them. kept: masks of the weights that stay, for pruned layers.
+    """
+
+    probe: Probe
+    layers: tuple[Layer, ...]
+    weights: Mapping[str, Weight]
+    numbers: Mapping[str, NDArray[np.float32]]
+    statistics: Mapping[str, LayerStatistics]
+    others: Mapping[str, NDArray[Any]]
+    kept: Mapping[str, NDArray[np.bool_]]
+
+    def filters(self, layer: Layer) -> NDArray[np.float32]:
+        """A layer's original weights, (outputs, inputs of one filter)."""
+        return layer.filters(self.numbers[layer.weight])
+
+    def restored(self, found: Calibrated) -> dict[str, NDArray[Any]]:
+        """Every tensor as the finished file gives it back."""
+        layers = {name: dequantize(tensor) for name, tensor in found.coded.items()}
+        biases = {name: self.stored(name, values) for name, values in found.biases.items()}
+        return {**self.others, **biases, **layers}
+
+    def shifted(self, bias: str, shift: NDArray[np.float64]) -> NDArray[np.float32]:
+        """A bias less what rounding adds to the outputs."""
+        original = self.numbers[bias]
+        return np.asarray(original - shift.reshape(original.shape), np.float32)
+
+    def stored(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
+        """New values of a tensor that isn't coded, as the finished file gives them back."""
+        return dequantize(store(replace(self.weights[name], values=values)))
+
+
+def on_grids(model: Measured, grids: Grids, damping: float) -> Calibrated:
+    """Round every layer as the original model feeds it; not judged yet."""
+    coded: dict[str, CodedTensor] = {}
+    biases: dict[str, NDArray[np.float32]] = {}
+    for layer in model.layers:
+        name, shape = layer.weight, model.weights[layer.weight].shape
+        filters, statistics = model.filters(layer), model.statistics[layer.weight]
+        codes = _codes(model, layer, filters, statistics.hessian, (grids, damping))
+        if layer.bias is not None:
+            error = codes * grids.steps[name][:, None] - filters
+            shift = output_shift(layer, error, statistics.mean, shape)
+            biases[layer.bias] = model.shifted(layer.bias, shift)
+        coded[name] = _coded(layer, codes, grids.steps[name], shape)
+    return Calibrated(coded, biases, damping)
+
+
+def in_turn(
+    model: Measured, grids: Grids, damping: float, inputs: NDArray[np.float32]
+) -> Calibrated:
+    """Round every layer as rounded layers feed it; not judged yet.
+
+    inputs: whose values are all held at once.
+    """
+    coded: dict[str, CodedTensor] = {}
+    biases: dict[str, NDArray[np.float32]] = {}
+    rounded = dict(model.others)
+    for seen in layers_in_turn(model.probe, model.layers, inputs, rounded):
+        layer, name = seen.layer, seen.layer.weight
+        filters, shape = model.filters(layer), model.weights[name].shape
+        found = paired_statistics(seen, shape, np.random.default_rng(_SEED))
+        wanted = filters
+        if found.hessian is not None and found.gap is not None:
+            wanted = make_up(filters, found.hessian, found.gap)
+        codes = _codes(model, layer, wanted, found.hessian, (grids, damping))
+        if layer.bias is not None:
+            restored = codes * grids.steps[name][:, None]
+            shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
+            shift += output_shift(layer, restored, found.mean_gap, shape)
+            biases[layer.bias] = model.shifted(layer.bias, shift)
+            rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
+        coded[name] = _coded(layer, codes, grids.steps[name], shape)
+        rounded[name] = dequantize(coded[name])
+    return Calibrated(coded, biases, damping)
+
+
+def _codes(
+    model: Measured,
+    layer: Layer,
+    filters: NDArray[np.float32],
+    hessian: NDArray[np.float64] | None,
+    grid: tuple[Grids, float],
+) -> NDArray[np.int8]:
+    grids, damping = grid
+    steps, limit = grids.steps[layer.weight], grids.limit_of(layer.weight)
+    kept = model.kept.get(layer.weight)
+    if hessian is None:
+        pruned = filters if kept is None else filters * kept
+        return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
+    return error_feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
+
+
+def _coded(
+    layer: Layer, codes: NDArray[np.int8], steps: NDArray[np.float32], shape: tuple[int, ...]
+) -> CodedTensor:
+    axis = 1 if layer.inputs_first else 0
+    return CodedTensor(layer.weight, "float32", layer.unfiltered(codes, shape), steps, axis)

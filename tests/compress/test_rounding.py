@@ -1,0 +1,191 @@
+"""Rounding layers by themselves and in turn, and the model that is judged: the file's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import edgekit
+from edgekit.compress.calibrate import Probe, blend_hessians, layer_statistics
+from edgekit.compress.calibrated import Calibration
+from edgekit.compress.noise import natural_noise
+from edgekit.compress.paired import make_up, paired_statistics
+from edgekit.compress.pipeline import apply_plan
+from edgekit.compress.plan import make_plan
+from edgekit.compress.rounding import Grids, Measured, in_turn, on_grids
+from edgekit.compress.stages import Seen, layers_in_turn
+from edgekit.graph import Graph, load_graph
+from edgekit.graph.layers import find_layers
+from edgekit.packfile.writer import pack
+from edgekit.tensors import dequantize
+
+
+@pytest.fixture
+def graph(tiny_onnx_path: Path) -> Graph:
+    return load_graph(tiny_onnx_path)
+
+
+@pytest.fixture
+def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
+    return natural_noise(40, (1, 12, 12), rng)
+
+
+def test_stages_see_what_the_whole_model_sees(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    probe, layers = Probe(graph, inputs), find_layers(graph)
+    rounded = {
+        weight.name: np.float32(0.5) * weight.float32()
+        for weight in graph.weights
+        if weight.name == "conv.weight"
+    }
+
+    seen = list(layers_in_turn(probe, layers, inputs, rounded))
+
+    assert [one.layer for one in seen] == list(layers)
+    names = [layer.source for layer in layers]
+    for weights, side in (({}, "original"), (rounded, "rounded")):
+        batches = list(probe.values(names, weights))
+        for one in seen:
+            for found, whole in zip(getattr(one, side), batches, strict=True):
+                np.testing.assert_allclose(found, whole[one.layer.source], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_make_up_for_inputs_that_have_changed(rng: np.random.Generator) -> None:
+    before = rng.normal(size=(4000, 6)).astype(np.float32)
+    after = before @ (np.eye(6) + rng.normal(0, 0.1, (6, 6))).astype(np.float32)
+    filters = rng.normal(size=(3, 6)).astype(np.float32)
+
+    found = make_up(filters, (after.T @ after).astype(np.float64), (before - after).T @ after)
+
+    missed = np.square(before @ filters.T - after @ filters.T).sum()
+    assert np.square(before @ filters.T - after @ found.T).sum() < 0.2 * missed
+
+
+def test_inputs_that_stayed_leave_the_weights(rng: np.random.Generator) -> None:
+    filters = rng.normal(size=(3, 6)).astype(np.float32)
+
+    np.testing.assert_array_equal(make_up(filters, np.eye(6), np.zeros((6, 6))), filters)
+    np.testing.assert_array_equal(make_up(filters, np.zeros((6, 6)), np.zeros((6, 6))), filters)
+
+
+def test_paired_patches_are_of_one_place(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    layer = find_layers(graph)[0]
+    seen = Seen(layer, [inputs], [2 * inputs])
+
+    found = paired_statistics(seen, (16, 1, 3, 3), np.random.default_rng(0))
+
+    assert found.hessian is not None
+    assert found.gap is not None
+    # x - z is -z/2 in every patch.
+    np.testing.assert_allclose(found.gap, -found.hessian / 2, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.mean_gap, inputs.mean(axis=(0, 2, 3)), atol=1e-5)
+
+
+def test_rounding_in_turn_comes_closer_where_there_are_many_inputs(
+    graph: Graph, rng: np.random.Generator
+) -> None:
+    many = natural_noise(300, (1, 12, 12), rng)
+    layers = find_layers(graph)
+    probe = Probe(graph, many)
+    weights = {weight.name: weight for weight in graph.weights}
+    statistics = layer_statistics(
+        probe, layers, {name: weight.shape for name, weight in weights.items()}, rng
+    )
+    numbers = {name: weight.float32() for name, weight in weights.items()}
+    model = Measured(probe, layers, weights, numbers, statistics, {}, {})
+    steps = {
+        layer.weight: np.full(len(model.filters(layer)), model.filters(layer).std(), np.float32)
+        for layer in layers
+    }
+    grids = Grids(steps, 127, {})
+    fresh = natural_noise(100, (1, 12, 12), rng)
+    expected = probe.outputs({}, fresh)
+
+    alone, turned = (
+        np.square(probe.outputs(model.restored(found), fresh) - expected).mean()
+        for found in (on_grids(model, grids, 0.1), in_turn(model, grids, 0.1, many))
+    )
+
+    assert turned < 0.8 * alone
+
+
+def test_what_is_judged_is_the_file(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    plan = make_plan(graph.weights, bits=4)
+    calibration = Calibration(graph, inputs, plan)
+
+    found = calibration.at_bits(4)
+
+    session = edgekit.load(pack(apply_plan(graph, plan, found)[0]), threads=2)
+    (outputs,) = session.run(None, {session.get_inputs()[0].name: inputs[:10]})
+    np.testing.assert_array_equal(calibration.outputs(inputs[:10], found), outputs)
+
+
+def test_held_back_inputs_are_no_part_of_the_statistics(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    spoiled = inputs.copy()
+    spoiled[::5] *= 100
+    plan = make_plan(graph.weights)
+
+    plain, other = (Calibration(graph, data, plan).at_bits(4) for data in (inputs, spoiled))
+
+    assert plain.divergence != other.divergence
+    if plain.damping == other.damping:
+        for name, tensor in plain.coded.items():
+            np.testing.assert_array_equal(dequantize(tensor), dequantize(other.coded[name]))
+
+
+def test_hessians_blend_at_one_size(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    layers = find_layers(graph)
+    shapes = {weight.name: weight.shape for weight in graph.weights}
+    first, second = (
+        layer_statistics(
+            Probe(graph, inputs), layers, shapes, np.random.default_rng(0), scale * inputs
+        )
+        for scale in (1, 3)
+    )
+
+    blended = blend_hessians(first, second, 0.25)["conv.weight"].hessian
+
+    own, other = first["conv.weight"].hessian, second["conv.weight"].hessian
+    assert own is not None
+    assert other is not None
+    assert blended is not None
+    assert np.trace(blended) == pytest.approx(np.trace(own))
+    assert not np.allclose(blended, 0.75 * own + 0.25 * other)
+
+
+_THREADS = """
+import sys
+from edgekit.compress import calibrate
+from edgekit.compress.goal import Goal
+from edgekit.compress.pipeline import compress
+threads = int(sys.argv[2])
+original = calibrate.Probe.__init__
+def init(self, *rest, **named):
+    original(self, *rest, **(named | {"threads": threads}))
+calibrate.Probe.__init__ = init
+goal = Goal(bits_per_weight=3.0)
+print(compress(sys.argv[1], None, dry_run=True, calibration="noise", goal=goal).sha256)
+"""
+
+
+def test_the_bytes_are_the_same_whatever_the_threads(tiny_onnx_path: Path) -> None:
+    digests = set()
+    for threads in ("1", "2"):
+        named = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), threads)
+        done = subprocess.run(
+            [sys.executable, "-c", _THREADS, str(tiny_onnx_path), threads],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **named},
+        )
+        digests.add(done.stdout)
+
+    assert len(digests) == 1
