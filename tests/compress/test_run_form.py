@@ -181,18 +181,8 @@ def test_layers_whose_8_bits_cost_most_stay_float() -> None:
     )
 
     assert report.run_form is not None
-    assert report.run_form.divergence is not None
-    everything = compress(
-        net.SerializeToString(),
-        None,
-        dry_run=True,
-        calibration=inputs(60),
-        run_as="int8",
-        int8_floats=(),
-    )
-    assert everything.run_form is not None
-    assert everything.run_form.divergence is not None
-    assert report.run_form.divergence <= everything.run_form.divergence
+    # Not one of the first layers, which may stay float for their speed: it was found.
+    assert "right" in report.run_form.floats
 
 
 @pytest.mark.parametrize(
