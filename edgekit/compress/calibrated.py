@@ -22,7 +22,7 @@ from edgekit.compress import allocate
 from edgekit.compress.calibrate import LayerStatistics, Probe, blend_hessians, layer_statistics
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.noise import noise_like
-from edgekit.compress.plan import Plan, is_coded
+from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import global_counts, smallest
 from edgekit.compress.quantize import code_limit
 from edgekit.compress.rounding import Calibrated, Grids, Measured, in_turn, on_grids
@@ -60,17 +60,19 @@ class Calibration:
         self,
         graph: Graph,
         inputs: NDArray[np.float32],
-        plan: Plan,
+        plan: Plan | None = None,
         *,
         sparsity: float = 0.0,
         is_noise: bool = False,
     ) -> None:
-        """plan: which layers stay finer, and what becomes of tensors that calibration can't follow.
+        """plan: which layers stay finer, and what becomes of tensors that calibration can't follow;
+        8 bits without it.
 
         is_noise: whether the inputs are noise already, and need no more of it beside them.
         """
         if len(inputs) < 2:
             raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
+        plan = plan or make_plan(graph.weights)
         self._probe = Probe(graph, inputs)
         self._is_noise = is_noise
         is_held_back = np.arange(len(inputs)) % 5 == 0
