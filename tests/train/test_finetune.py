@@ -241,9 +241,17 @@ def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run(model: Path, tmp_path: Path) -> None:
     data = tiny_data()
-    bad = dataclasses.replace(
-        data, augment=lambda inputs, _generator: inputs * torch.tensor(float("nan"))
-    )
+
+    def spoil(
+        inputs: torch.Tensor,
+        generator: torch.Generator,  # noqa: ARG001
+        *,
+        first: int = 0,  # noqa: ARG001
+        total: int | None = None,  # noqa: ARG001
+    ) -> torch.Tensor:
+        return inputs * float("nan")
+
+    bad = dataclasses.replace(data, augment=spoil)
 
     with pytest.raises(CheckFailedError, match="lower the learning rate"):
         finetune(str(model), tmp_path / "out", recipe=recipe(Grid(epochs=1)), data=bad)
