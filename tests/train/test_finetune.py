@@ -244,10 +244,10 @@ def test_a_loss_that_is_no_number_stops_the_run(model: Path, tmp_path: Path) -> 
 
     def spoil(
         inputs: torch.Tensor,
-        generator: torch.Generator,  # noqa: ARG001
+        generator: torch.Generator,
         *,
-        first: int = 0,  # noqa: ARG001
-        total: int | None = None,  # noqa: ARG001
+        first: int = 0,
+        total: int | None = None,
     ) -> torch.Tensor:
         return inputs * float("nan")
 
