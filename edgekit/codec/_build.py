@@ -39,10 +39,11 @@ size_t ekk_encode_rans(const uint8_t *symbols, size_t count, const uint16_t *fre
                        uint8_t *out, size_t room);
 """
 
-# The decoder's own CRC-32C is small; here it uses the kernels' fast one.
+# The decoder's own CRC-32C is small; here it uses the kernels' fast one, and their look-up.
 _SOURCE = """
 #include "kernels.h"
 #define EKD_CRC32C(bytes, count) ekk_crc32c(0, bytes, count)
+#define EKD_LOOK_UP ekk_look_up
 #define EDGEKIT_DECODE_IMPLEMENTATION
 #include "edgekit_decode.h"
 """

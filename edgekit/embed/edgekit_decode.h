@@ -25,7 +25,12 @@
 
    Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_SHA256, EKD_NO_FAST (the large
    tables).
-   EKD_CRC32C(bytes, count) may name a faster CRC-32C than the one here. */
+   EKD_FAST_ELEMENTS: the large tables are built for tensors of this many elements, 16,384 unless
+   defined; of four times as many where weights are sparse.
+   EKD_CRC32C(bytes, count) may name a faster CRC-32C than the one here, and
+   EKD_LOOK_UP(weights, values, scale, codes, count, out) what turns the first of `count` codes into
+   weights[code] * scale by a processor's own means: it says how many it has done. Codes are below
+   `values`, or 0 stands there and weights[code] is weights[1] times the signed code. */
 
 #ifndef EDGEKIT_DECODE_H
 #define EDGEKIT_DECODE_H
@@ -52,7 +57,7 @@ typedef enum {
 /* Work memory in bytes. The least decodes every file. The larger one also holds tables of several
    symbols an entry, the weight of each code, and what a sparse chunk of up to 2^18 elements holds.
    Sizes between the two are used as far as they go. */
-enum { EKD_WORK_SMALL = 4096, EKD_WORK_FAST = 2 * (8192 + 16384) + 1024 + 2 * 262144 + 64 };
+enum { EKD_WORK_SMALL = 4096, EKD_WORK_FAST = 2 * (8192 + 32768) + 1024 + 2 * 262144 + 64 };
 
 enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK }; /* modes, 3.1 */
 enum {
@@ -197,12 +202,14 @@ enum {
     EKD__LONGEST = 12,
     EKD__RANS_LOG2 = 12,
     EKD__SHA256_BYTES = 32,
-    EKD__FAST_BITS = 11, /* looked up at once for several symbols */
-    EKD__FAST_TABLES = 8192 + 16384,
+    EKD__FAST_TABLES = 8192 + 32768,
     EKD__BOTH_TABLES = 2 * EKD__FAST_TABLES, /* values and positions */
-    EKD__FAST_ELEMENTS = 8192,
     EKD__FAST_MEAN_BITS = 6
 };
+
+#ifndef EKD_FAST_ELEMENTS
+#define EKD_FAST_ELEMENTS 16384
+#endif
 
 const char *ekd_result_name(ekd_result result) {
     static const char *const names[] = {"ok",      "end",   "truncated",    "checksum",   "version",
@@ -970,16 +977,16 @@ static void ekd__fill_entries(ekd__code *code, const uint8_t levels[256]) {
 }
 
 #ifndef EKD_NO_FAST
-/* Follow the entries from each value of the next bits until they no longer hold a whole code. An
-   entry of 0 is the beginning of a code of 12 bits. */
+/* Follow the entries from each value of the next bits until they no longer hold a whole code. No
+   code is longer than these bits, so that each value holds one at least. */
 static void ekd__fill_fast(ekd__code *code) {
-    unsigned index, size = 1u << EKD__FAST_BITS;
+    unsigned index, size = 1u << EKD__LONGEST;
     for (index = 0; index < size; index++) {
         uint64_t entry = 0;
         unsigned used = 0, count = 0;
         while (count < 6) {
             unsigned one = code->entries[index >> used], length = one >> 8;
-            if (used + length > EKD__FAST_BITS)
+            if (used + length > EKD__LONGEST)
                 break;
             entry |= (uint64_t)(one & 255) << 8 * count;
             used += length;
@@ -1032,9 +1039,10 @@ static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor,
         code->symbols = table + 2048;
     }
 #ifndef EKD_NO_FAST
-    /* Entries of several symbols pay where several fit, and where many symbols are decoded. */
+    /* Entries of several symbols pay where several fit, and where many symbols are decoded; a
+       sparse tensor's sequences hold a part of its elements. */
     if (table_bytes >= EKD__FAST_TABLES && !code->is_single &&
-        tensor->elements >= EKD__FAST_ELEMENTS &&
+        tensor->elements >> (ekd__is_sparse(tensor) ? 2 : 0) >= EKD_FAST_ELEMENTS &&
         ekd__mean_bits(code) <= EKD__FAST_MEAN_BITS * 4096u) {
         code->bits = EKD__LONGEST;
         code->fast = (uint64_t *)(void *)(table + 8192);
@@ -1081,6 +1089,7 @@ typedef struct {
     uint64_t bits;
     unsigned held;       /* bits in `bits` */
     size_t beyond;       /* bits, all 0, that were taken from behind the stream's end */
+    size_t taken;        /* bits in all, as far as several streams are decoded in turns */
     uint8_t *out, *stop; /* of its symbols */
 } ekd__stream;
 
@@ -1143,15 +1152,16 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
     out[7] = (uint8_t)(value >> 56);
 }
 
-/* Four streams in turns keep the processor busy while each waits for its table. `n` numbers the
-   local variables of a stream: the bits that are loaded, and `place##n`, its next symbol's place
-   in `out` times 256 plus the bits taken since `next##n`. One sum moves both, so that what four
-   streams need most fits into 16 registers. A refill leaves at least 57 bits: five codes of 11,
-   or four of 12. */
-#define EKD__EACH(step) step(0) step(1) step(2) step(3)
+/* Four or eight streams in turns keep the processor busy while each waits for its table. `n`
+   numbers the local variables of a stream: the bits that are loaded, and `place##n`, its next
+   symbol's place in `out` times 256 plus the bits taken since `next##n`. One sum moves both, so
+   that what four streams need most fits into 16 registers. A refill leaves at least 57 bits: four
+   codes of 12, or five of 11. */
+#define EKD__FOUR(step) step(0) step(1) step(2) step(3)
+#define EKD__EIGHT(step) EKD__FOUR(step) step(4) step(5) step(6) step(7)
 #define EKD__OPEN(n)                                                                               \
-    const uint8_t *next##n = streams[n].start;                                                     \
-    size_t place##n = (size_t)(streams[n].out - out) << 8;                                         \
+    const uint8_t *next##n = streams[n].start + streams[n].taken / 8;                              \
+    size_t place##n = (size_t)(streams[n].out - out) << 8 | (streams[n].taken & 7);                \
     const size_t stop##n = (size_t)(streams[n].stop - out);                                        \
     uint64_t bits##n, entry##n;
 #define EKD__REFILL(n)                                                                             \
@@ -1159,18 +1169,11 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
     bits##n = ekd__u64(next##n) >> (place##n & 7);                                                 \
     place##n &= ~(size_t)0xF8;
 #define EKD__SIX(n)                                                                                \
-    entry##n = fast[bits##n & ((1u << EKD__FAST_BITS) - 1)];                                       \
+    entry##n = fast[bits##n & ((1u << EKD__LONGEST) - 1)];                                         \
     ekd__store64(out + (place##n >> 8), entry##n);                                                 \
     entry##n >>= 48;                                                                               \
     bits##n >>= entry##n & 63;                                                                     \
     place##n += (size_t)entry##n;
-#define EKD__STOPPED(n) (entry##n - 1)
-#define EKD__LONG(n)                                                                               \
-    if (entry##n == 0) {                                                                           \
-        entry##n = entries[bits##n & ((1u << EKD__LONGEST) - 1)];                                  \
-        out[place##n >> 8] = (uint8_t)entry##n;                                                    \
-        place##n += (size_t)(entry##n >> 8) + 256;                                                 \
-    }
 #define EKD__ONE(n, i)                                                                             \
     entry##n = entries[bits##n & mask];                                                            \
     out[(place##n >> 8) + (i)] = (uint8_t)entry##n;                                                \
@@ -1183,78 +1186,66 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
 #define EKD__FOURTH(n) EKD__ONE(n, 3)
 #define EKD__FIFTH(n) EKD__ONE(n, 4) place##n += 1 << 8;
 #define EKD__ADVANCE(n) place##n += 4 << 8;
-/* Rounds that surely stay inside: each writes at most `room` bytes and moves on by at most 8. */
+/* Rounds that surely stay inside: each writes at most `room` bytes and reads on by at most 8. */
 #define EKD__ROUNDS(n)                                                                             \
     count = (stop##n - (place##n >> 8)) / room;                                                    \
     rounds = count < rounds ? count : rounds;                                                      \
     count = next##n < safe ? (size_t)(safe - next##n) / 8 : 0;                                     \
     rounds = count < rounds ? count : rounds;
 #define EKD__CLOSE(n)                                                                              \
-    ekd__seek(&streams[n], (size_t)(next##n - streams[n].start) * 8 + (place##n & 255));           \
+    streams[n].taken = (size_t)(next##n - streams[n].start) * 8 + (place##n & 255);                \
     streams[n].out = out + (place##n >> 8);
+#define EKD__RUN(each, round)                                                                      \
+    each(EKD__OPEN) for (;;) {                                                                     \
+        rounds = (size_t)-1;                                                                       \
+        each(EKD__ROUNDS) if (rounds == 0) break;                                                  \
+        for (; rounds; rounds--) {                                                                 \
+            round(each)                                                                            \
+        }                                                                                          \
+    }                                                                                              \
+    each(EKD__CLOSE)
+#define EKD__SEVERAL(each)                                                                         \
+    each(EKD__REFILL) each(EKD__SIX) each(EKD__SIX) each(EKD__SIX) each(EKD__SIX)
+#define EKD__SHORT(each) each(EKD__REFILL) each(EKD__SIX)
+#define EKD__SINGLE(each)                                                                          \
+    each(EKD__REFILL) each(EKD__FIRST) each(EKD__SECOND) each(EKD__THIRD)                          \
+        each(EKD__FOURTH) if (code->longest <= 11){each(EKD__FIFTH)} each(EKD__ADVANCE)
 
-/* safe: the last place in the file at which eight bytes can be loaded. */
-static void ekd__decode_several(const ekd__code *code, ekd__stream *streams, uint8_t *out,
-                                const uint8_t *safe) {
-    const uint64_t *fast = code->fast;
-    const uint16_t *entries = code->entries;
-    size_t rounds, count, room = 32; /* five stores of eight bytes, six of them counted */
-    EKD__EACH(EKD__OPEN)
-    for (;;) {
-        rounds = (size_t)-1;
-        EKD__EACH(EKD__ROUNDS)
-        if (rounds == 0 && room == 8)
-            break;
-        if (rounds == 0)
-            room = 8; /* the rest in short rounds */
-        if (room == 8) {
-            for (; rounds; rounds--) {
-                EKD__EACH(EKD__REFILL)
-                EKD__EACH(EKD__SIX)
-                EKD__EACH(EKD__LONG)
-            }
-        }
-        for (; rounds; rounds--) {
-            EKD__EACH(EKD__REFILL)
-            EKD__EACH(EKD__SIX)
-            EKD__EACH(EKD__SIX)
-            EKD__EACH(EKD__SIX)
-            EKD__EACH(EKD__SIX)
-            EKD__EACH(EKD__SIX)
-            /* A stream that met a code of 12 bits has stood still since; one branch for four. */
-            if ((EKD__STOPPED(0) | EKD__STOPPED(1) | EKD__STOPPED(2) | EKD__STOPPED(3)) >> 63) {
-                EKD__EACH(EKD__LONG)
-            }
+/* As many symbols of each stream as is surely inside. `safe` is the last place in the file at which
+   eight bytes can be loaded. */
+#define EKD__DECODE(name, each, round, bytes)                                                      \
+    static void name(const ekd__code *code, ekd__stream *streams, uint8_t *out,                    \
+                     const uint8_t *safe) {                                                        \
+        const uint64_t *fast = code->fast;                                                         \
+        const uint16_t *entries = code->entries;                                                   \
+        const uint64_t mask = (1u << code->bits) - 1;                                              \
+        const size_t room = bytes;                                                                 \
+        size_t rounds, count;                                                                      \
+        EKD__RUN(each, round)                                                                      \
+        (void)fast, (void)entries, (void)mask;                                                     \
+    }
+EKD__DECODE(ekd__several_of_eight, EKD__EIGHT, EKD__SEVERAL, 26) /* three times six, and a store */
+EKD__DECODE(ekd__several_of_four, EKD__FOUR, EKD__SEVERAL, 26)
+EKD__DECODE(ekd__short_of_four, EKD__FOUR, EKD__SHORT, 8)
+EKD__DECODE(ekd__single_of_eight, EKD__EIGHT, EKD__SINGLE, 5)
+EKD__DECODE(ekd__single_of_four, EKD__FOUR, EKD__SINGLE, 5)
+
+/* Most symbols of four or eight streams. */
+static void ekd__decode_streams(const ekd__code *code, ekd__stream *streams, uint32_t count,
+                                uint8_t *out, const uint8_t *safe) {
+    uint32_t i;
+    if (count == 8)
+        (code->fast ? ekd__several_of_eight : ekd__single_of_eight)(code, streams, out, safe);
+    for (i = 0; i + 4 <= count; i += 4) {
+        if (code->fast) {
+            ekd__several_of_four(code, streams + i, out, safe);
+            ekd__short_of_four(code, streams + i, out, safe);
+        } else {
+            ekd__single_of_four(code, streams + i, out, safe);
         }
     }
-    EKD__EACH(EKD__CLOSE)
-}
-
-static void ekd__decode_single(const ekd__code *code, ekd__stream *streams, uint8_t *out,
-                               const uint8_t *safe) {
-    const uint16_t *entries = code->entries;
-    const uint64_t mask = (1u << code->bits) - 1;
-    const size_t room = 5;
-    size_t rounds, count;
-    EKD__EACH(EKD__OPEN)
-    for (;;) {
-        rounds = (size_t)-1;
-        EKD__EACH(EKD__ROUNDS)
-        if (rounds == 0)
-            break;
-        for (; rounds; rounds--) {
-            EKD__EACH(EKD__REFILL)
-            EKD__EACH(EKD__FIRST)
-            EKD__EACH(EKD__SECOND)
-            EKD__EACH(EKD__THIRD)
-            EKD__EACH(EKD__FOURTH)
-            if (code->longest <= 11) {
-                EKD__EACH(EKD__FIFTH)
-            }
-            EKD__EACH(EKD__ADVANCE)
-        }
-    }
-    EKD__EACH(EKD__CLOSE)
+    for (i = 0; i < count; i++)
+        ekd__seek(&streams[i], streams[i].taken);
 }
 #endif
 
@@ -1286,6 +1277,7 @@ static ekd_result ekd__next_stream(ekd__streams *all, ekd__stream *stream) {
         return EKD_CORRUPT;
     stream->start = all->data;
     stream->end = all->data += size;
+    stream->taken = 0;
     ekd__seek(stream, 0);
     return EKD_OK;
 }
@@ -1303,32 +1295,42 @@ static uint32_t ekd__segment(uint32_t symbols, uint32_t streams, uint32_t stream
     return symbols - before < longest ? (uint32_t)(symbols - before) : longest;
 }
 
+/* A sequence's streams, of which each takes its segment of `out`. */
+static ekd_result ekd__open_segments(ekd__streams *all, uint32_t streams, uint32_t symbols,
+                                     uint8_t *out, ekd__stream *opened) {
+    uint32_t i, count;
+    for (i = 0; i < streams; i++, out += count) {
+        count = ekd__segment(symbols, streams, i);
+        EKD__TRY(ekd__next_stream(all, &opened[i]));
+        EKD__TRY(ekd__check_symbols(&opened[i], count));
+        opened[i].out = out;
+        opened[i].stop = out + count;
+    }
+    return EKD_OK;
+}
+
+/* What is left of open streams, symbol by symbol. */
+static ekd_result ekd__finish(const ekd__code *code, ekd__stream *opened, uint32_t streams) {
+    uint32_t i;
+    for (i = 0; i < streams; i++) {
+        while (opened[i].out < opened[i].stop)
+            *opened[i].out++ = (uint8_t)ekd__symbol(code, &opened[i]);
+        EKD__TRY(ekd__check_end(code, &opened[i]));
+    }
+    return EKD_OK;
+}
+
 /* A sequence of Huffman-coded symbols into `out`. */
 static ekd_result ekd__huffman(const ekd_file *file, const ekd__code *code, ekd__streams *all,
                                uint32_t streams, uint32_t symbols, uint8_t *out) {
-    ekd__stream four[4];
-    uint32_t group = streams < 4 ? streams : 4, i, done, before = 0, count;
-    for (done = 0; done < streams; done += group) {
-        for (i = 0; i < group; i++, before += count) {
-            count = ekd__segment(symbols, streams, done + i);
-            EKD__TRY(ekd__next_stream(all, &four[i]));
-            EKD__TRY(ekd__check_symbols(&four[i], count));
-            four[i].out = out + before;
-            four[i].stop = four[i].out + count;
-        }
+    ekd__stream opened[8];
+    EKD__TRY(ekd__open_segments(all, streams, symbols, out, opened));
 #ifndef EKD_NO_FAST
-        if (group == 4 && !code->symbols)
-            (code->fast ? ekd__decode_several : ekd__decode_single)(code, four, out,
-                                                                    file->data + file->bytes - 8);
+    if (streams >= 4 && !code->symbols)
+        ekd__decode_streams(code, opened, streams, out, file->data + file->bytes - 8);
 #endif
-        for (i = 0; i < group; i++) {
-            while (four[i].out < four[i].stop)
-                *four[i].out++ = (uint8_t)ekd__symbol(code, &four[i]);
-            EKD__TRY(ekd__check_end(code, &four[i]));
-        }
-    }
     (void)file;
-    return EKD_OK;
+    return ekd__finish(code, opened, streams);
 }
 
 /* Chapter 4.2: gap symbols or mask bytes that spread values, which lie at the end of `out`,
@@ -1719,33 +1721,45 @@ ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_
     return ekd__may_exceed(decoder) ? ekd__check_codes(decoder->tensor, out, bytes) : EKD_OK;
 }
 
+#ifndef EKD_NO_FAST
+/* Whether two chunks are decoded at once: their four streams each make eight. */
+static int ekd__goes_in_pairs(const ekd_decoder *decoder) {
+    const ekd_tensor *tensor = decoder->tensor;
+    return tensor->mode == EKD_DIRECT && !tensor->coder && tensor->streams == 4 &&
+           !decoder->values.symbols;
+}
+
+static ekd_result ekd__open_direct(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
+                                   ekd__stream *opened) {
+    const ekd_tensor *tensor = decoder->tensor;
+    ekd__streams all;
+    EKD__TRY(ekd__check_crc(decoder->file->data + chunk->data_at, chunk->bytes, chunk->crc32c));
+    ekd__open_streams(decoder->file, tensor, chunk, &all);
+    return ekd__open_segments(&all, tensor->streams, chunk->elements, out, opened);
+}
+
+/* The second chunk's place is behind the first's. */
+static ekd_result ekd__decode_pair(const ekd_decoder *decoder, const ekd_chunk *first,
+                                   const ekd_chunk *second, uint8_t *out, uint8_t *second_out) {
+    const ekd_file *file = decoder->file;
+    ekd__stream opened[8];
+    EKD__TRY(ekd__open_direct(decoder, first, out, opened));
+    EKD__TRY(ekd__open_direct(decoder, second, second_out, opened + 4));
+    ekd__decode_streams(&decoder->values, opened, 8, out, file->data + file->bytes - 8);
+    EKD__TRY(ekd__finish(&decoder->values, opened, 8));
+    if (!ekd__may_exceed(decoder))
+        return EKD_OK;
+    EKD__TRY(ekd__check_codes(decoder->tensor, out, first->elements));
+    return ekd__check_codes(decoder->tensor, second_out, second->elements);
+}
+#endif
+
 /* A constant tensor's elements. */
 static ekd_result ekd__repeat(const ekd_decoder *decoder, uint8_t *out, size_t bytes) {
     size_t width = ekd_stored_bytes(decoder->tensor), i;
     for (i = 0; i < bytes; i++)
         out[i] = decoder->file->data[decoder->tensor->constant_at + i % width];
     return ekd__may_exceed(decoder) ? ekd__check_codes(decoder->tensor, out, 1) : EKD_OK;
-}
-
-ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
-                             size_t work_bytes, uint8_t *out, size_t out_bytes) {
-    size_t width = ekd_stored_bytes(tensor), bytes;
-    ekd_decoder decoder;
-    ekd_chunk chunk;
-    ekd_result result;
-    if (tensor->elements > out_bytes / width)
-        return EKD_SMALL_BUFFER;
-    bytes = tensor->elements * width;
-    EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
-    if (tensor->mode == EKD_CONSTANT)
-        return ekd__repeat(&decoder, out, bytes);
-    result = ekd_first_chunk(file, tensor, &chunk);
-    while (result == EKD_OK) {
-        EKD__TRY(ekd_decode_chunk(&decoder, &chunk, out + chunk.first * width,
-                                  bytes - chunk.first * width));
-        result = ekd_next_chunk(file, tensor, &chunk);
-    }
-    return result == EKD_END ? EKD_OK : result;
 }
 
 #ifndef EKD_NO_FLOAT
@@ -1936,12 +1950,17 @@ static void ekd__put(uint8_t *out, unsigned type, float number) {
         out[i] = value.bytes[i];
 }
 
+#ifndef EKD_LOOK_UP
+#define EKD_LOOK_UP(weights, values, scale, codes, count, out) 0
+#endif
+
 /* The weights of codes that share a scale. Four are read before four are written, which a compiler
    may not do by itself: for all it knows, a weight overwrites the next code. */
-static void ekd__look_up(const float *weights, float scale, const uint8_t *codes, uint32_t count,
-                         float *out) {
+static void ekd__look_up(const ekd_decoder *decoder, float scale, const uint8_t *codes,
+                         uint32_t count, float *out) {
+    const float *weights = decoder->weights;
     float first, second, third, fourth;
-    uint32_t i = 0;
+    uint32_t i = EKD_LOOK_UP(weights, decoder->tensor->codebook_count, scale, codes, count, out);
     for (; i + 4 <= count; i += 4) {
         first = weights[codes[i]] * scale;
         second = weights[codes[i + 1]] * scale;
@@ -1960,8 +1979,7 @@ static void ekd__look_up(const float *weights, float scale, const uint8_t *codes
    its code, so what is written never passes what is still to be read. */
 static void ekd__restore_codes(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
     const ekd_tensor *tensor = decoder->tensor;
-    const float *weights = decoder->weights;
-    const int is_fast = weights && tensor->restored == EKD_TYPE_F32;
+    const int is_fast = decoder->weights && tensor->restored == EKD_TYPE_F32;
     const int has_channels = tensor->scale_kind >= 2;
     const uint32_t run = ekd__run(tensor);
     size_t width = ekd_restored_bytes(tensor);
@@ -1980,7 +1998,7 @@ static void ekd__restore_codes(const ekd_decoder *decoder, const ekd_chunk *chun
         }
         count = chunk->elements - done < left ? chunk->elements - done : left;
         if (is_fast) {
-            ekd__look_up(weights, scale, codes + done, count,
+            ekd__look_up(decoder, scale, codes + done, count,
                          (float *)(void *)(out + (size_t)done * width));
         } else {
             for (i = 0; i < count; i++)
@@ -2053,32 +2071,101 @@ ekd_result ekd_restore_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, void 
     return EKD_OK;
 }
 
-ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
-                               size_t work_bytes, void *out, size_t out_bytes) {
-    size_t width = ekd_restored_bytes(tensor), bytes;
-    uint8_t *begin = (uint8_t *)out;
-    ekd_decoder decoder;
+#endif /* EKD_NO_FLOAT */
+
+/* All chunks of a tensor, restored or as they are stored, of `width` bytes an element. */
+
+static ekd_result ekd__decode_one(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
+                                  size_t width, int is_restored) {
+    size_t bytes = chunk->elements * width;
+    out += chunk->first * width;
+#ifndef EKD_NO_FLOAT
+    if (is_restored)
+        return ekd_restore_chunk(decoder, chunk, out, bytes);
+#endif
+    (void)is_restored;
+    return ekd_decode_chunk(decoder, chunk, out, bytes);
+}
+
+#ifndef EKD_NO_FAST
+static ekd_result ekd__decode_two(const ekd_decoder *decoder, const ekd_chunk *first,
+                                  const ekd_chunk *second, uint8_t *out, size_t width,
+                                  int is_restored) {
+    size_t unused = width - ekd_stored_bytes(decoder->tensor);
+    uint8_t *first_out = out + first->first * width, *second_out = out + second->first * width;
+    EKD__TRY(ekd__decode_pair(decoder, first, second, first_out + first->elements * unused,
+                              second_out + second->elements * unused));
+#ifndef EKD_NO_FLOAT
+    if (is_restored) {
+        ekd__restore(decoder, first, first_out);
+        ekd__restore(decoder, second, second_out);
+    }
+#endif
+    (void)is_restored;
+    return EKD_OK;
+}
+
+static ekd_result ekd__skip_chunk(const ekd_decoder *decoder, ekd_chunk *chunk) {
+    EKD__TRY(ekd_next_chunk(decoder->file, decoder->tensor, chunk));
+    return ekd_next_chunk(decoder->file, decoder->tensor, chunk);
+}
+#endif
+
+static ekd_result ekd__decode_chunks(ekd_decoder *decoder, uint8_t *out, size_t width,
+                                     int is_restored) {
     ekd_chunk chunk;
-    ekd_result result;
+    ekd_result result = ekd_first_chunk(decoder->file, decoder->tensor, &chunk);
+#ifndef EKD_NO_FAST
+    if (ekd__goes_in_pairs(decoder) && result == EKD_OK) {
+        ekd_chunk second;
+        ekd_result has_second = ekd_first_chunk(decoder->file, decoder->tensor, &second);
+        if (has_second == EKD_OK)
+            has_second = ekd_next_chunk(decoder->file, decoder->tensor, &second);
+        while (result == EKD_OK && has_second == EKD_OK) {
+            EKD__TRY(ekd__decode_two(decoder, &chunk, &second, out, width, is_restored));
+            result = ekd__skip_chunk(decoder, &chunk);
+            has_second = ekd__skip_chunk(decoder, &second);
+        }
+    }
+#endif
+    while (result == EKD_OK) {
+        EKD__TRY(ekd__decode_one(decoder, &chunk, out, width, is_restored));
+        result = ekd_next_chunk(decoder->file, decoder->tensor, &chunk);
+    }
+    return result == EKD_END ? EKD_OK : result;
+}
+
+ekd_result ekd_decode_stored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                             size_t work_bytes, uint8_t *out, size_t out_bytes) {
+    size_t width = ekd_stored_bytes(tensor);
+    ekd_decoder decoder;
     if (tensor->elements > out_bytes / width)
         return EKD_SMALL_BUFFER;
-    bytes = tensor->elements * width;
+    EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
+    if (tensor->mode == EKD_CONSTANT)
+        return ekd__repeat(&decoder, out, tensor->elements * width);
+    return ekd__decode_chunks(&decoder, out, width, 0);
+}
+
+#ifndef EKD_NO_FLOAT
+ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
+                               size_t work_bytes, void *out, size_t out_bytes) {
+    size_t width = ekd_restored_bytes(tensor);
+    uint8_t *begin = (uint8_t *)out;
+    ekd_decoder decoder;
+    if (tensor->elements > out_bytes / width)
+        return EKD_SMALL_BUFFER;
     EKD__TRY(ekd_begin(file, tensor, work, work_bytes, &decoder));
     if (tensor->mode == EKD_CONSTANT) {
         size_t stored = tensor->elements * ekd_stored_bytes(tensor);
-        EKD__TRY(ekd__repeat(&decoder, begin + (bytes - stored), stored));
+        ekd_chunk chunk;
+        EKD__TRY(ekd__repeat(&decoder, begin + (tensor->elements * width - stored), stored));
         chunk.first = 0;
         chunk.elements = tensor->elements;
         ekd__restore(&decoder, &chunk, begin);
         return EKD_OK;
     }
-    result = ekd_first_chunk(file, tensor, &chunk);
-    while (result == EKD_OK) {
-        EKD__TRY(ekd_restore_chunk(&decoder, &chunk, begin + chunk.first * width,
-                                   bytes - chunk.first * width));
-        result = ekd_next_chunk(file, tensor, &chunk);
-    }
-    return result == EKD_END ? EKD_OK : result;
+    return ekd__decode_chunks(&decoder, begin, width, 1);
 }
 
 ekd_result ekd_decode_f32(const ekd_file *file, const ekd_tensor *tensor, void *work,

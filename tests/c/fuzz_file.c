@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define EDGEKIT_DECODE_IMPLEMENTATION
+#define EKD_FAST_ELEMENTS 256 /* so that short vectors use the large tables too */
 #include "edgekit_decode.h"
 
 enum { MOST_BYTES = 1 << 22 };

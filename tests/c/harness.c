@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define EDGEKIT_DECODE_IMPLEMENTATION
+#define EKD_FAST_ELEMENTS 256 /* so that short vectors use the large tables too */
 #include "edgekit_decode.h"
 
 static uint8_t *read_file(const char *path, size_t *bytes) {

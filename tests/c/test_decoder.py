@@ -17,7 +17,7 @@ CORPUS = HERE.parent / "fuzz" / "corpus"
 INCLUDE = HERE.parents[1] / "edgekit" / "embed"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-WORK_BYTES = (4096, 5120, 32768, 53248, 574528)
+WORK_BYTES = (4096, 5120, 45056, 87040, 607296)
 """From the least to EKD_WORK_FAST: each unlocks a faster way of decoding."""
 
 BESIDE_THE_DECODER = ("packed_", "names_", "manifest_", "sha256")

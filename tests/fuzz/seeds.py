@@ -14,12 +14,12 @@ import numpy as np
 
 from edgekit.packfile.layout import Coder, Mode
 from tests.golden.accepted import grid, laplacian
-from tests.golden.building import Tensor, coded
+from tests.golden.building import File, Tensor, coded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STREAMS = (1, 4, 8)
 ELEMENTS = (100, 9000)
-"""Without and with tables of several symbols an entry."""
+"""Without and with tables of several symbols an entry, which the targets build from 256 on."""
 
 
 def chunk_seed(tensor: Tensor, mode: Mode, coder: Coder, streams: int) -> bytes:
@@ -33,6 +33,12 @@ def chunk_seed(tensor: Tensor, mode: Mode, coder: Coder, streams: int) -> bytes:
     return head + elements + record + tensor.payload + bytes(32)
 
 
+def pair_seed(spread: float) -> bytes:
+    """A file of three chunks, of which two are decoded at once."""
+    codes = laplacian(2 * 4096 + 900, spread)
+    return File((coded(grid(codes), Mode.DIRECT, streams=4, chunk_log2=12),)).to_bytes()
+
+
 def main(words: list[str]) -> None:
     """Write both folders of seeds into the folder that is named."""
     folder = Path(words[0])
@@ -40,6 +46,8 @@ def main(words: list[str]) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for vector in sorted(GOLDEN.glob("*/*.ekp")):
         shutil.copy(vector, folder / "file" / f"{vector.parent.name}_{vector.name}")
+    for spread in (0.6, 2.0):
+        (folder / "file" / f"pairs_{spread:.0f}").write_bytes(pair_seed(spread))
     for mode, count, (spread, zeros) in itertools.product(
         (Mode.DIRECT, Mode.GAP, Mode.MASK), ELEMENTS, ((1.0, 0.0), (3.0, 0.7), (20.0, 0.3))
     ):

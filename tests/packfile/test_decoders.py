@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from edgekit.codec import native
 from edgekit.errors import FormatError, UsageError
 from edgekit.packfile import open_packfile, pack, read_packfile, read_weights
-from edgekit.tensors import CodedTensor, CompressedModel
+from edgekit.packfile.layout import Mode
+from edgekit.tensors import CodedTensor, CompressedModel, dequantize
+from tests.golden.building import File, coded
 from tests.golden.make_golden import FOLDER
 from tests.packfile.models import coded_tensors, laplacian, one, sample_model
 
@@ -34,6 +36,43 @@ def test_weights_of_any_tensor_are_the_same_bits(
 
     assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
     assert ours.tobytes() == theirs.tobytes()
+
+
+@needs_native
+@given(
+    st.integers(1, 6 * 2048),
+    st.sampled_from([1, 4, 8]),
+    st.floats(0.3, 60),
+    st.sampled_from([8, 10, 11]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None, max_examples=60)
+def test_chunks_of_any_number_and_streams_are_the_same_bits(
+    elements: int, streams: int, spread: float, chunk_log2: int, seed: int
+) -> None:
+    codes = np.random.default_rng(seed).laplace(0, spread, elements).clip(-127, 127)
+    grid = CodedTensor("w", "float32", codes.astype(np.int8), np.array(0.3, np.float32))
+    tensor = coded(grid, Mode.DIRECT, streams=streams, chunk_log2=chunk_log2)
+    data = File((tensor,)).to_bytes()
+
+    assert native.decode_codes(data, 0).tobytes() == grid.codes.tobytes()
+    assert read_weights(data, decoder="native")["w"].tobytes() == dequantize(grid).tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("values", [2, 16, 31, 32, 33, 64, 65, 256])
+@pytest.mark.parametrize("run", [1, 31, 47, 5000])
+def test_codebooks_of_any_size_give_the_same_bits(
+    rng: np.random.Generator, values: int, run: int
+) -> None:
+    book = rng.normal(size=values).astype(np.float32)
+    scale = rng.uniform(0.5, 2, 3).astype(np.float32)
+    codes = rng.integers(0, values, (3, run)).astype(np.uint8)
+    tensor = CodedTensor("w", "float32", codes, scale, 0, book)
+
+    weights = read_weights(pack(one(tensor)), decoder="native")["w"]
+
+    assert weights.tobytes() == dequantize(tensor).tobytes()
 
 
 @needs_native
