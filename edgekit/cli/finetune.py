@@ -21,6 +21,10 @@ def finetune(
         str,
         typer.Option(help="A .toml file, or one of deep-compression, tiny and int8."),
     ] = "tiny",
+    bits_per_weight: Annotated[
+        float | None,
+        typer.Option(help="Entropy that a recipe's grid comes down to, in place of the recipe's."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Trained weights of a source that isn't an ONNX file.")
     ] = None,
@@ -58,12 +62,17 @@ def finetune(
     model.ekp. A killed run goes on with --resume.
     """
     from edgekit.report.finetuning import render_table
+    from edgekit.train.finetune import find_recipe
     from edgekit.train.finetune import finetune as run
+    from edgekit.train.recipe import read_recipe, with_bits_per_weight
 
+    chosen = read_recipe(find_recipe(recipe))
+    if bits_per_weight is not None:
+        chosen = with_bits_per_weight(chosen, bits_per_weight)
     report = run(
         source,
         output,
-        recipe=recipe,
+        recipe=chosen,
         weights=weights,
         input_shape=None if input_shape is None else parse_shape(input_shape),
         data=data,

@@ -12,7 +12,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -256,6 +256,14 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         return parse_recipe(table, Path(path).stem)
     except (RecipeError, PlanError) as error:
         raise RecipeError(f"{name}: {error}") from error
+
+
+def with_bits_per_weight(recipe: Recipe, bits: float) -> Recipe:
+    """A recipe whose grid comes down to another entropy. Raises RecipeError without a grid."""
+    last = recipe.stages[-1]
+    if not isinstance(last, Grid):
+        raise RecipeError(f"{recipe.name} has no grid stage that could come down to {bits:g} bits")
+    return replace(recipe, stages=(*recipe.stages[:-1], replace(last, bits_per_weight=bits)))
 
 
 def parse_recipe(table: Mapping[str, Any], name: str) -> Recipe:

@@ -9,7 +9,15 @@ import pytest
 
 import edgekit_models
 from edgekit.errors import RecipeError
-from edgekit.train.recipe import Grid, Prune, Share, parse_pattern, parse_recipe, read_recipe
+from edgekit.train.recipe import (
+    Grid,
+    Prune,
+    Share,
+    parse_pattern,
+    parse_recipe,
+    read_recipe,
+    with_bits_per_weight,
+)
 
 
 @pytest.mark.parametrize("name", ["deep-compression", "int8", "tiny"])
@@ -100,3 +108,15 @@ def test_patterns_are_small_of_large() -> None:
     for text in ("", "2", "0:4", "4:4", "a:b", "-1:4", "1:99"):
         with pytest.raises(RecipeError, match="such as 2:4"):
             parse_pattern(text)
+
+
+def test_the_bits_of_a_grid_can_be_changed() -> None:
+    recipe = read_recipe(edgekit_models.recipe_paths()["tiny"])
+
+    changed = with_bits_per_weight(recipe, 2.5)
+
+    assert isinstance(changed.stages[-1], Grid)
+    assert changed.stages[-1].bits_per_weight == 2.5
+    assert changed.stages[:-1] == recipe.stages[:-1]
+    with pytest.raises(RecipeError, match="no grid stage"):
+        with_bits_per_weight(read_recipe(edgekit_models.recipe_paths()["deep-compression"]), 2)
