@@ -5,6 +5,8 @@ softmax in nats, and top-1 agreement, both against the float model. 20 labelled 
 named as well, which moves in steps of 5 points. Photographs and torchvision's weights come from
 the package index by exact version. Peer of the same run: onnxruntime's static quantizer, U8S8 for
 each channel, on the same calibration crops.
+
+Speed is float32's time over this form's: medians of turns on one thread, one input, in this run.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,9 @@ from rich.table import Table
 import edgekit
 from edgekit import api
 from edgekit.compress.goal import Goal
+from edgekit.packfile import open_packfile
+from edgekit.packfile.activations import RunForm
+from edgekit.race import race
 from edgekit.runtime.parity import agreement, softmax_divergence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -43,13 +49,18 @@ CALIBRATION, JUDGEMENT = 100, 500
 SMALLEST_CROP = 0.3
 """Of a photograph's shorter side."""
 
+_RACE_S = 60.0
+
 Array = NDArray[np.float32]
+Form = tuple[str, Path, RunForm | None]
+"""What a row is called, its file, and the run form of a packed one."""
 
 
 def main() -> None:
     """Fetch, compress in several ways, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="folder for what is fetched")
+    parser.add_argument("--only", default="", help="of the packed forms, those with this in them")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -64,11 +75,12 @@ def main() -> None:
         expected = _scores(model, judgement)
         table = Table(title="MobileNetV2, ImageNet", title_justify="left", box=None, pad_edge=False)
         table.add_column("form")
-        for heading in ("bytes", "ratio", "KL, nats", "same top-1", "of 20"):
+        for heading in ("bytes", "ratio", "KL, nats", "same top-1", "of 20", "speed"):
             table.add_column(heading, justify="right")
-        for form, path in _forms(model, calibration, folder):
-            found = _scores(path, judgement)
-            right = int(np.sum(_scores(path, labelled[0]).argmax(axis=1) == labelled[1]))
+        forms = list(_forms(model, calibration, folder, arguments.only))
+        for (form, path, run_as), speed in zip(forms, _speeds(forms, judgement), strict=True):
+            found = _scores(path, judgement, run_as)
+            right = int(np.sum(_scores(path, labelled[0], run_as).argmax(axis=1) == labelled[1]))
             table.add_row(
                 form,
                 f"{path.stat().st_size:,}",
@@ -76,12 +88,13 @@ def main() -> None:
                 f"{softmax_divergence(expected, found):.4f}",
                 f"{agreement(expected, found):.1%}",
                 str(right),
+                f"{speed:.2f}",
             )
-        Console(highlight=False, width=90).print(table)
+        Console(highlight=False, width=100).print(table)
 
 
-def _forms(model: Path, calibration: Array, folder: Path) -> Iterator[tuple[str, Path]]:
-    yield "float32", model
+def _forms(model: Path, calibration: Array, folder: Path, only: str) -> Iterator[Form]:
+    yield "float32", model, None
     packed: list[tuple[str, Callable[[Path], object]]] = [
         ("8 bits, no data", lambda path: api.compress(model, path, bits=8)),
         ("6 bits, no data", lambda path: api.compress(model, path, bits=6)),
@@ -92,7 +105,11 @@ def _forms(model: Path, calibration: Array, folder: Path) -> Iterator[tuple[str,
         (
             "1.84 MB, 100 crops",
             lambda path: api.compress(
-                model, path, calibration=calibration, goal=Goal(target_bytes=1_840_000)
+                model,
+                path,
+                calibration=calibration,
+                goal=Goal(target_bytes=1_840_000),
+                run_as="int8",
             ),
         ),
         (
@@ -111,10 +128,25 @@ def _forms(model: Path, calibration: Array, folder: Path) -> Iterator[tuple[str,
         ),
     ]
     for number, (form, compress) in enumerate(packed):
+        if only not in form:
+            continue
         path = folder / f"{number}.ekp"
         compress(path)
-        yield f"edgekit, {form}", path
-    yield "onnxruntime int8, U8S8, 100 crops", _onnxruntime_int8(model, calibration, folder)
+        yield f"edgekit, {form}", path, "float"
+        if "activations" in open_packfile(path).manifest:
+            yield f"edgekit, {form}, as int8", path, "int8"
+    yield "onnxruntime int8, U8S8, 100 crops", _onnxruntime_int8(model, calibration, folder), None
+
+
+def _speeds(forms: Sequence[Form], inputs: Array) -> list[float]:
+    """Float32's time over that of each form."""
+    runners = []
+    for _, path, run_as in forms:
+        session = edgekit.load(path, threads=1, run_as=run_as)
+        feed = {session.get_inputs()[0].name: inputs[:1]}
+        runners.append(partial(session.run, None, feed))
+    times = race(runners, budget_s=_RACE_S)
+    return [times[0] / seconds for seconds in times]
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no annotations
@@ -174,8 +206,8 @@ def crops(pictures: Sequence[Image.Image], count: int, rng: np.random.Generator)
     return inputs
 
 
-def _scores(path: Path, inputs: Array) -> Array:
-    session = edgekit.load(path, threads=2)
+def _scores(path: Path, inputs: Array, run_as: RunForm | None = None) -> Array:
+    session = edgekit.load(path, threads=2, run_as=run_as)
     name = session.get_inputs()[0].name
     batches = np.array_split(inputs, max(1, len(inputs) // 20))
     return np.concatenate([session.run(None, {name: batch})[0] for batch in batches])

@@ -43,6 +43,7 @@ _WORTH = 0.15
 """Another layer stays float if that alone wins back this share of what 8 bits cost."""
 _MOST_BLAMED = 4
 _SCREENED = 10
+_JUDGED = 100
 _HARMLESS = 0.002
 """Nats that 8-bit activations may cost before single layers are looked at."""
 
@@ -118,7 +119,7 @@ def choose_run_form(
     if unknown:
         raise UsageError(f"{unknown[0]} isn't a layer that could run in 8 bits")
     search = _Search(graph, model, inputs)
-    best = search.candidate(tuple(floats)) if floats is not None else search.best(names)
+    best = search.cut(tuple(floats)) if floats is not None else search.best(names)
     form: RunForm = "int8" if run_as == "int8" else "float"
     speed = None
     if floats is None:
@@ -127,15 +128,17 @@ def choose_run_form(
         if run_as == "auto" and int8_s < _FASTER * float_s:
             form = "int8"
     record(model.manifest, best.activations, form)
-    answers = best.probe.outputs()
+    held_back = inputs[::5]
+    expected = Probe(graph, held_back).outputs()
+    answers = best.probe.outputs(inputs=held_back)
     return RunFormReport(
         form,
         len(names),
         best.floats,
         search.share,
-        best.divergence,
-        _agreement(search.reference, answers),
-        divergence(search.reference, search.float_form.outputs()),
+        divergence(expected, answers),
+        _agreement(expected, answers),
+        divergence(expected, search.float_form.outputs(inputs=held_back)),
         len(answers),
         speed,
         _note(run_as, form, speed),
@@ -156,48 +159,56 @@ def _able(graph: Graph, model: CompressedModel) -> list[str]:
 
 class _Search:
     def __init__(self, graph: Graph, model: CompressedModel, inputs: NDArray[np.float32]) -> None:
-        """Share of the values' numbers to cut off: the one with the best answers."""
+        """Histograms of all inputs but a fifth, and the reference's answers.
+
+        Candidates are judged on all inputs: with a fifth of few, noise would choose.
+        """
         self.model = model
-        held_back = inputs[::5]
+        self.inputs = inputs[:: -(-len(inputs) // _JUDGED)]
+        self.reference = Probe(graph, self.inputs).outputs()
+        self.float_form = Probe(graph_of(model), self.inputs, threads=1)
         others = np.delete(inputs, np.s_[::5], axis=0) if len(inputs) > 1 else inputs
-        self.reference = Probe(graph, held_back).outputs()
-        self.float_form = Probe(graph_of(model), held_back, threads=1)
-        self.held_back = held_back
         self._values: dict[tuple[str, ...], Values] = {}
         values = self._values[()] = find_values(model)
         self.histograms: dict[str, Histogram] = measure_values(
             Probe(graph_of(model), others), list(values.sources)
         )
         self.share = 0.0
+
+    def cut(self, floats: tuple[str, ...]) -> _Candidate:
+        """Choose the share of the values' numbers to cut off: the one with the best answers."""
         found = []
         for share in SHARES:
             self.share = share
-            found.append((self.candidate(()).divergence, share))
-        self.share = min(found)[1]
+            found.append(self.candidate(floats))
+        best = int(np.argmin([candidate.divergence for candidate in found]))
+        self.share = SHARES[best]
+        return found[best]
 
     def candidate(self, floats: tuple[str, ...], most: int | None = None) -> _Candidate:
         """The int8 form with these layers left float, judged on at most this many inputs."""
         if floats not in self._values:
             self._values[floats] = find_values(self.model, floats)
         activations = place_grids(self._values[floats], self.histograms, self.share, floats)
-        probe = Probe(graph_of(as_int8(self.model, activations)), self.held_back, threads=1)
-        answers = probe.outputs(inputs=self.held_back[:most])
+        probe = Probe(graph_of(as_int8(self.model, activations)), self.inputs, threads=1)
+        answers = probe.outputs(inputs=self.inputs[:most])
         off = divergence(self.reference[: len(answers)], answers)
         return _Candidate(floats, activations, probe, off)
 
     def best(self, names: Sequence[str]) -> _Candidate:
         """The candidate whose time and divergence together are least."""
+        self.cut(())
         most = min(_FIRST_LAYERS, len(names) - 1)
         tried = [self.candidate(tuple(names[:count])) for count in range(most + 1)]
         chosen = _least(tried)
         blamed = self._blamed(chosen, names)
         if blamed:
             chosen = _least([chosen, self.candidate((*chosen.floats, *blamed))])
-        return chosen
+        return self.cut(chosen.floats)
 
     def _blamed(self, chosen: _Candidate, names: Sequence[str]) -> list[str]:
         """Layers that alone win back a large share of what 8-bit activations cost."""
-        few = self.held_back[:_SCREENED]
+        few = self.inputs[:_SCREENED]
         reference = self.reference[: len(few)]
         least = divergence(reference, self.float_form.outputs(inputs=few))
         base = divergence(reference, chosen.probe.outputs(inputs=few))

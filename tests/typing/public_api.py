@@ -34,6 +34,7 @@ def the_whole_chain(folder: Path) -> dict[str, Any]:
     api.decompress(packed, folder / "again.onnx")
     edgekit.load(packed).run(None, {})
     edgekit.load(packed.read_bytes(), threads=1).run(None, {})
+    edgekit.load(packed, run_as="auto").run(None, {})
     return api.inspect(packed).to_dict()
 
 
