@@ -105,6 +105,24 @@ def compress(
             "faster on this machine."
         ),
     ] = RunAs.FLOAT,
+    channels: Annotated[
+        float,
+        typer.Option(
+            help="Share of the channels that stay; the least important ones leave the graph, which "
+            "then runs faster."
+        ),
+    ] = 1.0,
+    low_rank: Annotated[
+        float | None,
+        typer.Option(
+            help="Split fully-connected and pointwise layers in two where that saves weights, at "
+            "this share of their outputs' energy."
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write a pruned model too that has lost its answers."),
+    ] = False,
     plan: Annotated[
         Path | None,
         typer.Option(help="Settings from a file that --save-plan wrote; flags given here win."),
@@ -146,6 +164,9 @@ def compress(
         "evaluation": evaluation,
         "keep": None if keep is None else parse_keep(keep),
         "run_as": run_as.value,
+        "channels": channels,
+        "low_rank": low_rank,
+        "force": force,
     }
     given = {name: value for name, value in flags.items() if _is_given(ctx, name)}
     # One bound takes the place of another.

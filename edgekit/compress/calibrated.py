@@ -64,11 +64,13 @@ class Calibration:
         *,
         sparsity: float = 0.0,
         is_noise: bool = False,
+        original: Probe | None = None,
     ) -> None:
         """plan: which layers stay finer, and what becomes of tensors that calibration can't follow;
         8 bits without it.
 
         is_noise: whether the inputs are noise already, and need no more of it beside them.
+        original: the model that answers are compared with, where `graph` isn't it any more.
         """
         if len(inputs) < 2:
             raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
@@ -105,7 +107,8 @@ class Calibration:
             if weight.name not in {layer.weight for layer in self._layers}
         }
         self._statistics = self._gather()
-        self._reference = self._probe.outputs(inputs=self._held_back)
+        self._original = original or self._probe
+        self._reference = self._original.outputs(inputs=self._held_back)
         self._kept = self._prune(sparsity)
         self._measured = Measured(
             self._probe,
@@ -240,8 +243,10 @@ class Calibration:
         return best
 
     def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
-        """The model's outputs, as it is or with calibrated layers."""
-        return self._probe.outputs({} if found is None else self._measured.restored(found), inputs)
+        """The outputs of the original model, or with calibrated layers."""
+        if found is None:
+            return self._original.outputs(inputs=inputs)
+        return self._probe.outputs(self._measured.restored(found), inputs)
 
     def _finest(self, layer: Layer, limit: int) -> allocate.Layer:
         """A layer whose grid reaches its largest weight, however sensitive it may be."""

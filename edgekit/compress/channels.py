@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +29,29 @@ InputScores = Mapping[str, NDArray[np.float64]]
 """By weight name, what the layer's outputs lose with each of its input channels, at least 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LayerCut:
-    """A layer's channels before and after."""
+    """A layer and which of its channels stay: (n,) truth values, empty where not followed.
+
+    weight, bias: names of its tensors, "" without a bias. op, groups: of its node.
+    """
 
     weight: str
-    inputs: int
-    inputs_left: int
-    outputs: int
-    outputs_left: int
+    bias: str
+    op: str
+    groups: int
+    inputs: NDArray[np.bool_]
+    outputs: NDArray[np.bool_]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers of channels before and after, for JSON."""
+        return {
+            "weight": self.weight,
+            "inputs": self.inputs.size,
+            "inputs_left": int(self.inputs.sum()),
+            "outputs": self.outputs.size,
+            "outputs_left": int(self.outputs.sum()),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,14 +89,15 @@ def prune_channels(
     """Remove the least important channels so that at least a share `keep` of them stays.
 
     model: with its numbers; it isn't changed. importance: what each layer loses with each of its
-    input channels (edgekit.compress.channel_importance measures it); without it, weights alone
-    tell. Zeroing the removed channels in `model` gives the same outputs as the result.
+    input channels (edgekit.compress.channel_importance measures it); of a layer that isn't in it
+    the weights alone tell. Zeroing the removed channels in `model` gives the same outputs as the
+    result.
 
     Raises PlanError for a share outside (0, 1] and a model with no channel to remove.
     """
     check_keep(keep)
     trace = follow(model)
-    scores = channel_scores(trace, weight_scores(trace) if importance is None else importance)
+    scores = channel_scores(trace, weight_scores(trace) | dict(importance or {}))
     groups = removable_groups(trace, scores)
     total = sum(group.channels for group in groups)
     if not total:
@@ -92,9 +108,8 @@ def prune_channels(
         )
     chosen = choose(groups, keep, multiple)
     gone = np.array([mark for group in chosen for mark in group.marks], np.int64)
-    layers, fixed = list(trace.layers), dict(trace.fixed)
-    gone_roots = set(gone.tolist())
-    cuts = tuple(_layer_cut(trace, layer, gone_roots) for layer in layers)
+    fixed = dict(trace.fixed)
+    cuts = tuple(_layer_cut(trace, layer, gone) for layer in trace.layers)
     pruned, removed = cut(trace, gone)
     return ChannelPruned(
         pruned, removed, cuts, total, sum(group.channels for group in chosen), fixed
@@ -198,10 +213,9 @@ def _energies(trace: Trace, layer: LayerChannels, *, outputs: bool) -> NDArray[n
     return np.asarray(grouped.sum(axis=(1, *range(3, grouped.ndim)))).reshape(-1)
 
 
-def _layer_cut(trace: Trace, layer: LayerChannels, gone: set[int]) -> LayerCut:
-    def left(ids: NDArray[np.int64]) -> int:
-        return sum(root not in gone for root in trace.roots(ids).tolist())
+def _layer_cut(trace: Trace, layer: LayerChannels, gone: NDArray[np.int64]) -> LayerCut:
+    def stay(ids: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        return np.zeros(0, np.bool_) if ids is None else ~np.isin(trace.roots(ids), gone)
 
-    inputs = 0 if layer.inputs is None else len(layer.inputs)
-    inputs_left = 0 if layer.inputs is None else left(layer.inputs)
-    return LayerCut(layer.weight, inputs, inputs_left, len(layer.outputs), left(layer.outputs))
+    inputs, outputs = stay(layer.inputs), stay(layer.outputs)
+    return LayerCut(layer.weight, layer.bias, layer.op, layer.groups, inputs, outputs)

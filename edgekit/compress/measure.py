@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,13 @@ class CompressionReport:
     """What `compress` did. Sizes are bytes of finished files.
 
     output: the file written, or None in a dry run. recipe: what was asked for.
-    metrics: with calibration, divergence (nats) and top-1 agreement on held-back inputs.
+    metrics: with calibration, divergence (nats) and top-1 agreement on held-back inputs; where
+        something was pruned, "original": both against the original model.
     layers: every tensor outside the skeleton, in the order of the file.
     rest: the file's other parts; with the layers' coded_bytes they add up to file_bytes.
     kept: tensors that stay in the skeleton, with reasons.
+    changes: what was taken from the graph itself, channels and ranks, with the multiply-adds before
+        and after; empty where nothing was.
     run_form: what was found about running it in 8 bits; None where that wasn't asked for.
     sha256: of the packed file's contents.
     """
@@ -93,6 +96,7 @@ class CompressionReport:
     rest: tuple[tuple[str, int], ...]
     kept: tuple[Kept, ...]
     run_form: RunFormReport | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         total = sum(layer.coded_bytes for layer in self.layers) + sum(n for _, n in self.rest)
@@ -125,6 +129,7 @@ class CompressionReport:
             "rest": [{"name": name, "bytes": size} for name, size in self.rest],
             "kept": [asdict(tensor) for tensor in self.kept],
             "run_form": None if self.run_form is None else self.run_form.to_dict(),
+            "changes": dict(self.changes),
         }
 
 

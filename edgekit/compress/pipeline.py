@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekit import __version__
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.goal import NOISE, Goal, calibration_inputs
@@ -27,6 +28,8 @@ from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
 from edgekit.compress.quality import Judge, quality_wish
 from edgekit.compress.rounding import Calibrated
 from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_bytes
+from edgekit.compress.surgery import check_surgery, described, operate
+from edgekit.compress.trust import trusted
 from edgekit.data import load_labelled
 from edgekit.errors import OutputError, PlanError, UsageError
 from edgekit.files import write_atomic
@@ -60,6 +63,9 @@ def compress(
     keep: Mapping[str, Keep] | None = None,
     run_as: RunAs = "float",
     int8_floats: Sequence[str] | None = None,
+    channels: float = 1.0,
+    low_rank: float | None = None,
+    force: bool = False,
     dry_run: bool = False,
 ) -> CompressionReport:
     """Prune, quantize and entropy-code an ONNX model into one packed file.
@@ -85,27 +91,35 @@ def compress(
     int8_floats: layers that stay float in the int8 form, by the names of their weights; without
         them they are looked for, by their errors and by time on this machine. With run_as "float"
         the file has an int8 form too, but says float.
+    channels: share of the channels that stay, counted over the outputs of all layers; the least
+        important ones leave the graph, and the layers that read them are corrected on the
+        calibration inputs, or on noise.
+    low_rank: share of each layer's output energy that two thinner layers in its place keep, where
+        that saves weights; None splits none.
+    force: write a model too whose pruning has cost it the original's answers.
     dry_run: do all but write the file.
 
     The same source and settings give the same bytes, but for what is chosen by time: the report
     says what was chosen, and int8_floats repeats it. The file is read back and compared before
-    it takes the place of an older one. Raises PlanError, ModelFileError and OutputError.
+    it takes the place of an older one. Raises PlanError, ModelFileError, OutputError, and
+    CheckFailedError where what was pruned can be measured to have cost the answers.
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
+    check_surgery(channels, low_rank)
     _check_output(output, dry_run=dry_run)
-    if goal.max_drop is not None and evaluation is None:
-        raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
-    if evaluation is not None and calibration is None and not goal.is_set:
-        raise UsageError(
-            "--eval goes with --calibration or a bound; edgekit verify --data measures"
-        )
-    if (calibration is not None or goal.is_set) and (method != "uniform" or scope != "global"):
+    is_calibrated = calibration is not None or goal.is_set
+    _check_evaluation(evaluation, goal, is_calibrated=is_calibrated)
+    if is_calibrated and (method != "uniform" or scope != "global"):
         raise PlanError("calibration works with the uniform method and the global scope")
     _check_run_as(run_as, int8_floats, calibration)
     if goal.is_set and calibration is None:
         calibration = NOISE
     graph = load_graph(source)
     pictures = None if preprocess is None else make_preprocess(preprocess, _first_shape(graph))
+    inputs = None if calibration is None else calibration_inputs(graph, calibration, pictures)
+    original = graph
+    surgery = operate(graph, inputs, channels=channels, low_rank=low_rank, keep=keep)
+    graph = surgery.graph
     plan = make_plan(
         graph.weights,
         bits=bits,
@@ -117,12 +131,11 @@ def compress(
     )
     name, kept = graph.name, graph.kept
     source_bytes, source_sha256 = graph.source_bytes, graph.source_sha256
-    recipe = {**plan.recipe(), "coder": coder}
+    recipe = {**plan.recipe(), "coder": coder, **surgery.recipe}
     run_form: RunFormReport | None = None
-    if calibration is None:
+    if inputs is None:
         model, fidelities = apply_plan(graph, plan)
     else:
-        inputs = calibration_inputs(graph, calibration, pictures)
         recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
         recipe |= {key: value for key, value in asdict(goal).items() if value is not None}
         judged = (
@@ -136,6 +149,7 @@ def compress(
             plan,
             sparsity=sparsity,
             is_noise=inputs.is_noise,
+            original=Probe(original, inputs.inputs) if surgery.changes else None,
         )
         judge = None if judged is None else Judge(calibrated, judged)
         has_int8 = run_as != "float" or int8_floats is not None
@@ -153,10 +167,14 @@ def compress(
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
         if has_int8:
             run_form = choose_run_form(graph, model, inputs.inputs, run_as, int8_floats)
+    if sparsity or surgery.changes:
+        what = None if force else described(sparsity, channels, low_rank)
+        model.manifest["metrics"] |= trusted(original, graph, model, inputs, what)
+    model.manifest["recipe"] |= surgery.recipe
     if pictures is not None:
         model.manifest["preprocessing"] = pictures.to_dict()
     # The float weights aren't needed any more, and a packed file is made in memory.
-    del graph
+    del graph, original
     data = pack(model, coder=coder)
     if output is not None and not dry_run:
         write_atomic(output, data)
@@ -175,6 +193,7 @@ def compress(
         rest=rest,
         kept=kept,
         run_form=run_form,
+        changes=surgery.changes,
     )
 
 
@@ -246,6 +265,15 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
         "preprocessing": None,
         "metrics": metrics,
     }
+
+
+def _check_evaluation(evaluation: object, goal: Goal, *, is_calibrated: bool) -> None:
+    if goal.max_drop is not None and evaluation is None:
+        raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
+    if evaluation is not None and not is_calibrated:
+        raise UsageError(
+            "--eval goes with --calibration or a bound; edgekit verify --data measures"
+        )
 
 
 def _check_run_as(

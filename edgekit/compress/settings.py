@@ -14,6 +14,7 @@ from typing import Any, get_args
 from edgekit.compress.goal import Goal
 from edgekit.compress.keep import Keep
 from edgekit.compress.plan import Method, Scope, check_recipe
+from edgekit.compress.surgery import check_surgery
 from edgekit.errors import PlanError
 from edgekit.files import write_atomic
 from edgekit.packfile.activations import RunAs
@@ -36,6 +37,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "keep": dict,
     "run_as": str,
     "int8_floats": list,
+    "channels": (int, float),
+    "low_rank": (int, float),
+    "force": bool,
     "source_sha256": str,
 }
 """Every key of a plan file and what it holds."""
@@ -63,6 +67,9 @@ class Settings:
     keep: Mapping[str, Keep] = field(default_factory=dict)
     run_as: RunAs = "float"
     int8_floats: tuple[str, ...] | None = None
+    channels: float = 1.0
+    low_rank: float | None = None
+    force: bool = False
     source_sha256: str = ""
 
     def arguments(self) -> dict[str, Any]:
@@ -102,7 +109,8 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
             raise PlanError(
                 f"{name}: no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
-        if isinstance(value, bool) or not isinstance(value, _KINDS[key]):
+        kind = _KINDS[key]
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
             raise PlanError(f"{name}: {key} can't be {value!r}")
     if table.get("coder", "huffman") not in get_args(CoderName):
         raise PlanError(f"{name}: coder must be {' or '.join(get_args(CoderName))}")
@@ -121,6 +129,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
             sparsity=settings.sparsity,
             scope=settings.scope,
         )
+        check_surgery(settings.channels, settings.low_rank)
     except PlanError as error:
         raise PlanError(f"{name}: {error}") from error
     return settings
@@ -130,4 +139,6 @@ def _toml(value: object) -> str:
     # Basic strings of TOML take JSON's escapes; integers and floats are written alike.
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    # JSON writes true and false as TOML does, too.
+    is_json = isinstance(value, str | bool)
+    return json.dumps(value, ensure_ascii=False) if is_json else repr(value)

@@ -26,6 +26,7 @@ class Layer:
         layer's own.
     source, output: the names of the values that flow in and out.
     op: Conv, Gemm or MatMul. inputs_first: the weight is stored (inputs, outputs).
+        is_scaled: a Gemm multiplies its product or bias by a number.
     groups, strides, dilations, pads: of a convolution in two dimensions (pads as begin rows,
         begin columns, end rows, end columns); None where patches can't be cut from the input, for
         1-D and 3-D convolutions and automatic padding.
@@ -37,6 +38,7 @@ class Layer:
     output: str
     op: str
     inputs_first: bool = False
+    is_scaled: bool = False
     groups: int = 1
     strides: tuple[int, int] | None = None
     dilations: tuple[int, int] = (1, 1)
@@ -122,7 +124,13 @@ def _layer(node: NodeProto, rank: int, bias: str | None) -> Layer | None:
         scaled = any(item.name in {"alpha", "beta"} and item.f != 1 for item in node.attribute)
         transposed = bool(integer(node, "transB", 0))
         return Layer(
-            weight, None if scaled else bias, source, output, "Gemm", inputs_first=not transposed
+            weight,
+            None if scaled else bias,
+            source,
+            output,
+            "Gemm",
+            inputs_first=not transposed,
+            is_scaled=scaled,
         )
     if node.op_type == "MatMul" and rank == 2:
         return Layer(weight, bias, source, output, "MatMul", inputs_first=True)

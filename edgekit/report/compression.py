@@ -19,17 +19,28 @@ def render_table(report: CompressionReport) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("layer", no_wrap=True)
     table.add_column("shape", no_wrap=True)
+    outputs = {
+        layer["weight"]: f"{layer['outputs_left']}/{layer['outputs']}"
+        for layer in report.changes.get("channels", {}).get("layers", ())
+    }
+    if outputs:
+        table.add_column("channels", justify="right", no_wrap=True)
     for title in ("zeros", "bits", "entropy", "bytes", "error"):
         table.add_column(title, justify="right", no_wrap=True)
     coded = [layer for layer in report.layers if layer.fidelity.method in {"uniform", "codebook"}]
     stored = [layer for layer in report.layers if layer not in coded]
+
+    def add(row: Sequence[str], channels: str = "", style: str | None = None) -> None:
+        extra = [channels] if outputs else []
+        table.add_row(*row[:2], *extra, *row[2:], style=style)
+
     for layer in coded:
-        table.add_row(*_row(layer))
+        add(_row(layer), outputs.get(layer.fidelity.name, ""))
     if stored:
-        table.add_row(*_stored_row(stored))
+        add(_stored_row(stored))
     for name, size in report.rest:
-        table.add_row(name, "", "", "", "", f"{size:,}", "")
-    table.add_row("total", "", "", "", "", f"{report.file_bytes:,}", "", style="bold")
+        add((name, "", "", "", "", f"{size:,}", ""))
+    add(("total", "", "", "", "", f"{report.file_bytes:,}", ""), style="bold")
     return Group(table, "", *_summary(report, coded))
 
 
@@ -75,18 +86,43 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
     if report.kept:
         kept = sorted({tensor.reason for tensor in report.kept})
         lines.append(f"{len(report.kept)} tensors stay in the graph: {', '.join(kept)}")
-    if report.metrics:
+    if report.changes:
+        lines += _changes(report.changes)
+    if "held_back" in report.metrics:
         metrics = report.metrics
         lines.append(
             f"calibrated on {report.recipe['calibration']}; {metrics['held_back']} held-back "
             f"inputs: {metrics['divergence']:.4f} nats, same top-1 {metrics['agreement']:.1%}"
         )
+    if "original" in report.metrics:
+        lines.append(_original(report.metrics["original"], report.recipe.get("calibration")))
     if "evaluation" in report.metrics:
         lines.append(_evaluated(report.metrics["evaluation"]))
     if report.run_form is not None and report.run_form.layers:
         lines.append(_run_form(report.run_form))
     lines.append(f"SHA-256 {report.sha256}")
     return lines
+
+
+def _changes(changes: Mapping[str, Any]) -> list[str]:
+    """What left the graph, and what that saves."""
+    lines = []
+    if "channels" in changes:
+        found = changes["channels"]
+        lines.append(f"{found['removed']:,} of {found['removable']:,} removable channels are gone")
+    if "low_rank" in changes:
+        lines.append(f"{len(changes['low_rank'])} layers are split in two")
+    before, after = changes["multiply_adds"], changes["multiply_adds_left"]
+    if before and after:
+        lines.append(f"multiply-adds {before:,} before, {after:,} after ({after / before:.1%})")
+    return lines
+
+
+def _original(measured: Mapping[str, Any], data: str | None) -> str:
+    return (
+        f"against the original on {measured['inputs']} inputs ({data or '1/f noise'}): "
+        f"{measured['divergence']:.4f} nats, same top-1 {measured['agreement']:.1%}"
+    )
 
 
 def _run_form(found: RunFormReport) -> str:

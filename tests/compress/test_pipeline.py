@@ -192,7 +192,10 @@ def test_degenerate_layers_are_packed(
     )
     packed = tmp_path / "m.ekp"
 
-    report = compress(model.SerializeToString(), packed, bits=6, method=method, sparsity=sparsity)
+    # Nine tenths of weights that are nearly zero anyway: what is left needn't mean anything.
+    report = compress(
+        model.SerializeToString(), packed, bits=6, method=method, sparsity=sparsity, force=True
+    )
 
     expected, found = answers(packed, model)
     assert np.all(np.isfinite(found))

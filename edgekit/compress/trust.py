@@ -1,0 +1,122 @@
+"""Whether a compressed model still answers like the original, or answers anything at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress.calibrate import Probe
+from edgekit.compress.goal import NOISE, CalibrationInputs, calibration_inputs
+from edgekit.compress.sensitivity import divergence
+from edgekit.errors import CheckFailedError, DataError, ModelFileError
+from edgekit.graph import Graph
+from edgekit.tensors import CompressedModel, dequantize
+
+_LEAST_AGREEMENT = 0.5
+_LEAST_SAID = 0.1
+"""Nats that the original's answers must tell of its inputs, or there is nothing to compare:
+networks that were never trained tell less, trained ones more."""
+_NOISE_INPUTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a compressed model's answers say of the original's.
+
+    divergence: of the answers, in nats. constant: the divergence of the best answer that is the
+    same for all inputs. agreement: share of inputs with the same largest output. inputs: their
+    number.
+    """
+
+    divergence: float
+    constant: float
+    agreement: float
+    inputs: int
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a constant answer would do better, and most largest outputs have changed.
+
+        Both are asked for: an answer far off may still name the right class. Where the original
+        says nearly the same of every input, nothing is lost that could be measured.
+        """
+        return (
+            self.constant >= _LEAST_SAID
+            and not self.divergence <= self.constant
+            and self.agreement < _LEAST_AGREEMENT
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "divergence": round(self.divergence, 6),
+            "constant": round(self.constant, 6),
+            "agreement": round(self.agreement, 6),
+            "inputs": self.inputs,
+        }
+
+
+def trusted(
+    original: Graph,
+    graph: Graph,
+    model: CompressedModel,
+    inputs: CalibrationInputs | None,
+    what: str | None,
+) -> dict[str, Any]:
+    """What a manifest notes of how a pruned model's answers compare with the original's.
+
+    graph: that `model` is the compressed form of. inputs: calibration inputs, of which a fifth is
+    compared on, or None for 1/f noise. what: was done, in words; None to refuse nothing. Returns
+    nothing for a model that can't be asked with one array of floats. Raises CheckFailedError.
+    """
+    try:
+        data = inputs or calibration_inputs(original, NOISE)
+        some = data.inputs[:_NOISE_INPUTS] if inputs is None else data.inputs[::5]
+        expected = Probe(original, some).outputs()
+        weights = {tensor.name: dequantize(tensor) for tensor in model.tensors}
+        found = Probe(graph, some).outputs(weights)
+    except (DataError, ModelFileError):
+        return {}
+    trust = measure_trust(expected, found)
+    if what is not None and trust.is_lost:
+        raise CheckFailedError(
+            f"{what}, the model no longer answers like the original: same top-1 on "
+            f"{trust.agreement:.0%} of {trust.inputs} inputs ({data.origin}), "
+            f"{trust.divergence:.2f} nats apart where one answer for all would be "
+            f"{trust.constant:.2f}; remove less, give --calibration, retrain with edgekit "
+            "finetune, or write it all the same with --force"
+        )
+    return {"original": trust.to_dict()}
+
+
+def measure_trust(reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> Trust:
+    """Compare outputs (N, ...) of a compressed model with those of the original."""
+    count = len(reference)
+    same = reference.reshape(count, -1).argmax(1) == outputs.reshape(count, -1).argmax(1)
+    return Trust(
+        divergence(reference, outputs),
+        divergence(reference, constant_answer(reference)),
+        float(same.mean()),
+        count,
+    )
+
+
+def constant_answer(reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The one answer with the least divergence from all of `reference`, in its shape.
+
+    For scores of classes it is the mean of the probabilities, as logarithms; else the mean.
+    """
+    if reference.ndim == 2 and reference.shape[1] > 1:
+        scores = reference.astype(np.float64)
+        if scores.min() < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+            scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores /= scores.sum(axis=1, keepdims=True)
+            best = np.log(np.maximum(scores.mean(axis=0), 1e-300))
+        else:
+            best = scores.mean(axis=0)
+    else:
+        best = reference.mean(axis=0, dtype=np.float64)
+    return np.broadcast_to(best.astype(np.float32), reference.shape)
