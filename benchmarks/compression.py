@@ -97,6 +97,10 @@ def _forms(model: Path, calibration: Array, folder: Path, only: str) -> Iterator
     yield "float32", model, None
     packed: list[tuple[str, Callable[[Path], object]]] = [
         ("8 bits, no data", lambda path: api.compress(model, path, bits=8)),
+        (
+            "8 bits, noise",
+            lambda path: api.compress(model, path, bits=8, calibration="noise"),
+        ),
         ("6 bits, no data", lambda path: api.compress(model, path, bits=6)),
         (
             "6 bits, 100 crops",
