@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from edgekit.compress.cluster import Start
 from edgekit.compress.prune import check_sparsity
 from edgekit.compress.quantize import MAX_BITS, check_bits
+from edgekit.compress.surgery import check_surgery
 from edgekit.errors import PlanError, RecipeError
 from edgekit.packfile.writer import CoderName
 from edgekit.train.methods.masks import Schedule
@@ -97,7 +98,7 @@ class Prune:
 class Channels:
     """Remove channels from the graph, dead and least important ones first, and retrain.
 
-    keep: share of the multiply-adds or channels that stays, as `edgekit compress --channels`.
+    keep: share of the channels that stays, as `edgekit compress --channels`.
     """
 
     kind: ClassVar[str] = "channels"
@@ -107,24 +108,24 @@ class Channels:
 
     def __post_init__(self) -> None:
         _check_rhythm(self.epochs, self.learning_rate)
-        _check_keep(self.keep)
+        check_surgery(self.keep, None)
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
     """Split matrices into two of lower rank where that saves weights, and retrain.
 
-    keep: as `edgekit compress --low-rank`.
+    energy: share of each matrix's energy that stays, as `edgekit compress --low-rank`.
     """
 
     kind: ClassVar[str] = "low-rank"
-    keep: float = 0.5
+    energy: float = 0.9
     epochs: float = 2
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
         _check_rhythm(self.epochs, self.learning_rate)
-        _check_keep(self.keep)
+        check_surgery(1.0, self.energy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +340,6 @@ def _check_rhythm(epochs: float, learning_rate: float) -> None:
         raise RecipeError(
             f"learning_rate must be above 0 and below {_HIGHEST_RATE}, got {learning_rate}"
         )
-
-
-def _check_keep(keep: float) -> None:
-    if not 0 < keep <= 1:
-        raise RecipeError(f"keep must be above 0 and at most 1, got {keep}")
 
 
 def _check_share(key: str, value: float) -> None:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from edgekit.compress.calibrated import Calibration
-from edgekit.compress.channels import prune_channels
+from edgekit.compress.goal import CalibrationInputs
 from edgekit.compress.measure import entropy_bits
 from edgekit.compress.run_form import choose_run_form
-from edgekit.errors import DataError, PlanError, RecipeError
+from edgekit.compress.surgery import operate
+from edgekit.errors import DataError, PlanError
 from edgekit.graph import load_graph
 from edgekit.packfile.activations import Activations, read_activations, record
 from edgekit.tensors import CodedTensor, CompressedModel
@@ -73,7 +74,7 @@ class Workpiece:
         calibration: Split,
         seed: int,
     ) -> None:
-        self._model = _reshaped(before, stage)
+        self._model = _reshaped(before, stage, calibration)
         self.module = GraphModule(self._model)
         masks = {
             name: values != 0
@@ -158,12 +159,16 @@ def _first_steps(
     }
 
 
-def _reshaped(model: onnx.ModelProto, stage: Stage) -> onnx.ModelProto:
-    if isinstance(stage, Channels):
-        return prune_channels(model, stage.keep).model
-    if isinstance(stage, LowRank):
-        raise RecipeError("low-rank stages aren't there yet")
-    return model
+def _reshaped(
+    model: onnx.ModelProto, stage: Stage, calibration: Split
+) -> onnx.ModelProto:
+    """The model that a stage trains: the same, or one with fewer channels or lower ranks."""
+    if not isinstance(stage, Channels | LowRank):
+        return model
+    graph = load_graph(_bytes(model))
+    inputs = CalibrationInputs(_spread(calibration), "training inputs")
+    channels, energy = (stage.keep, None) if isinstance(stage, Channels) else (1.0, stage.energy)
+    return operate(graph, inputs, channels=channels, low_rank=energy).graph.model()
 
 
 def _method(

@@ -13,13 +13,24 @@ import torch
 from onnx import numpy_helper
 
 import edgekit
+from edgekit.count import count
 from edgekit.errors import CheckFailedError, InputError, RecipeError, UsageError
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.finetune import FinetuneReport, finetune
-from edgekit.train.recipe import Distillation, Grid, Prune, Recipe, Retrain, Share, Stage
+from edgekit.train.recipe import (
+    Channels,
+    Distillation,
+    Grid,
+    LowRank,
+    Prune,
+    Recipe,
+    Retrain,
+    Share,
+    Stage,
+)
 from edgekit.train.tuning import Progress
 from tests.train.nets import samples, tiny_data, write_tiny
 
@@ -288,3 +299,35 @@ def test_shared_weights_have_few_values(model: Path, tmp_path: Path) -> None:
     for tensor in coded:
         assert tensor.codebook is not None
         assert tensor.codebook.size <= 4
+
+
+def test_channels_leave_and_the_rest_is_retrained(model: Path, tmp_path: Path) -> None:
+    stages = (
+        Retrain(epochs=6, learning_rate=0.1),
+        Channels(keep=0.5, epochs=6, learning_rate=0.05),
+        Grid(epochs=1),
+    )
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    assert report.test is not None
+    assert report.test[-1] > 0.9
+    before, after = (count(tmp_path / "out" / name) for name in ("1-retrain.onnx", "2-channels.onnx"))
+    assert after.multiply_adds < 0.7 * before.multiply_adds
+    assert len(read_packfile(tmp_path / "out" / PACKED).skeleton) > 0
+
+
+def test_layers_split_and_are_retrained(model: Path, tmp_path: Path) -> None:
+    stages = (
+        Retrain(epochs=6, learning_rate=0.1),
+        LowRank(energy=0.6, epochs=3, learning_rate=0.05),
+        Grid(epochs=1),
+    )
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    assert report.test is not None
+    assert report.test[-1] > 0.9
+    assert numbers(tmp_path / "out/2-low-rank.onnx").keys() != numbers(
+        tmp_path / "out/1-retrain.onnx"
+    ).keys()
