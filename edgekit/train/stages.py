@@ -159,9 +159,7 @@ def _first_steps(
     }
 
 
-def _reshaped(
-    model: onnx.ModelProto, stage: Stage, calibration: Split
-) -> onnx.ModelProto:
+def _reshaped(model: onnx.ModelProto, stage: Stage, calibration: Split) -> onnx.ModelProto:
     """The model that a stage trains: the same, or one with fewer channels or lower ranks."""
     if not isinstance(stage, Channels | LowRank):
         return model

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 import edgekit
 from edgekit.count import count
 from edgekit.errors import CheckFailedError, InputError, RecipeError, UsageError
+from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
 from edgekit.tensors import CodedTensor
@@ -312,15 +313,17 @@ def test_channels_leave_and_the_rest_is_retrained(model: Path, tmp_path: Path) -
 
     assert report.test is not None
     assert report.test[-1] > 0.9
-    before, after = (count(tmp_path / "out" / name) for name in ("1-retrain.onnx", "2-channels.onnx"))
-    assert after.multiply_adds < 0.7 * before.multiply_adds
-    assert len(read_packfile(tmp_path / "out" / PACKED).skeleton) > 0
+    before, after = (
+        count(load_graph(tmp_path / "out" / name)).multiply_adds or 0
+        for name in ("1-retrain.onnx", "2-channels.onnx")
+    )
+    assert 0 < after < 0.7 * before
 
 
 def test_layers_split_and_are_retrained(model: Path, tmp_path: Path) -> None:
     stages = (
         Retrain(epochs=6, learning_rate=0.1),
-        LowRank(energy=0.6, epochs=3, learning_rate=0.05),
+        LowRank(energy=0.9, epochs=8, learning_rate=0.05),
         Grid(epochs=1),
     )
 
@@ -328,6 +331,7 @@ def test_layers_split_and_are_retrained(model: Path, tmp_path: Path) -> None:
 
     assert report.test is not None
     assert report.test[-1] > 0.9
-    assert numbers(tmp_path / "out/2-low-rank.onnx").keys() != numbers(
-        tmp_path / "out/1-retrain.onnx"
-    ).keys()
+    assert (
+        numbers(tmp_path / "out/2-low-rank.onnx").keys()
+        != numbers(tmp_path / "out/1-retrain.onnx").keys()
+    )

@@ -1,8 +1,8 @@
 """Training on uniform grids, down to so many bits of entropy a weight.
 
 The loss has a term of lambda times the mean code length. Lambda isn't a setting: it is steered so
-that the entropy follows its way down, from `start_bits` to the bound at half of the steps, and
-stays there, while weights and steps find the places where that costs least.
+that the entropy follows its way down, from `start_bits` to the bound, and stays there, while weights
+and steps find the places where that costs least.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekit.train.methods.method import Group, Method
 from edgekit.train.methods.rounding import half_through
 from edgekit.train.recipe import Grid
 
-_DESCENT = 0.5
+_DESCENT = 0.6
 """Share of the steps in which the entropy goes down to its bound."""
 _FIRST_LAMBDA, _LEAST_LAMBDA, _MOST_LAMBDA = 1e-3, 1e-6, 10.0
 _TURNS = 50.0
@@ -84,7 +84,8 @@ class Gridding(Method):
         bound, start = self._stage.bits_per_weight, self._stage.start_bits
         if bound is None or not self.bits_per_weight:
             return
-        wanted = bound + (start - bound) * max(0.0, 1 - progress / _DESCENT)
+        # The way flattens towards its end, so that lambda has come down when it gets there.
+        wanted = bound + (start - bound) * max(0.0, 1 - progress / _DESCENT) ** 2
         off = max(-1.0, min(1.0, 10 * (self.bits_per_weight / wanted - 1)))
         turn = _TURNS * (progress - float(self.steered)) * off
         self.strength.mul_(math.exp(turn)).clamp_(_LEAST_LAMBDA, _MOST_LAMBDA)
@@ -100,7 +101,7 @@ class Gridding(Method):
     @property
     def bits_per_weight(self) -> float:
         """Entropy of the codes at the last step; 0 before the first."""
-        return sum(grid.entropy_bits for _, grid in self._pairs()) / self._elements
+        return sum(grid.entropy_bits for _, grid in self._pairs()) / max(self._elements, 1)
 
     def coded(self) -> dict[str, CodedTensor]:
         """Codes and steps of the weights, and of biases where these are codes too."""
