@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,9 +61,10 @@ def finetune(
     """Prune, retrain, quantize and pack a network by a recipe.
 
     The folder keeps the model after each stage, a report (finetune.json), a log and at last
-    model.ekp. A killed run goes on with --resume.
+    model.ekp with its card, model.md. A killed run goes on with --resume.
     """
-    from edgekit.report.finetuning import render_table
+    from edgekit.files import write_atomic
+    from edgekit.report.finetuning import render_card, render_table
     from edgekit.train.finetune import find_recipe
     from edgekit.train.finetune import finetune as run
     from edgekit.train.recipe import read_recipe, with_bits_per_weight
@@ -85,6 +88,23 @@ def finetune(
         resume=resume,
         watch=_log_epoch,
     )
+    flags = {
+        "--recipe": recipe,
+        "--bits-per-weight": bits_per_weight,
+        "--weights": weights,
+        "--input": input_shape,
+        "--data": None if data == "fashion-mnist" else data,
+        "--preprocess": preprocess,
+        "--task": task,
+        "--teacher": teacher,
+        "--train-limit": train_limit,
+        "--seed": seed,
+        "--threads": threads,
+        "-o": output,
+    }
+    given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
+    command = shlex.join(["edgekit", "finetune", source, *chain.from_iterable(given)])
+    write_atomic(output / "model.md", render_card(report, command).encode())
     show(report, render_table, form)
 
 

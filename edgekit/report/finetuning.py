@@ -1,6 +1,8 @@
-"""A finetuning run as a table: what each stage did to accuracy, zeros and size."""
+"""A finetuning run as a table, and as the card that lies beside its packed file."""
 
 from __future__ import annotations
+
+from pathlib import PurePath
 
 from rich.console import Group
 from rich.table import Table
@@ -15,16 +17,51 @@ def render_table(report: FinetuneReport) -> Group:
     for title in ("epochs", "validation", "test", "zeros", "bits/weight", "seconds"):
         table.add_column(title, justify="right")
     for index, stage in enumerate(report.stages):
-        table.add_row(
-            f"{stage.number} {stage.kind}",
-            f"{stage.epochs:g}",
-            f"{stage.validation:.2%}",
-            "" if report.test is None else f"{report.test[index]:.2%}",
-            f"{stage.sparsity:.1%}",
-            "" if stage.bits_per_weight is None else f"{stage.bits_per_weight:.3f}",
-            f"{stage.seconds:.0f}",
-        )
+        table.add_row(*_row(report, index), f"{stage.seconds:.0f}")
     return Group(table, "", *_summary(report))
+
+
+def render_card(report: FinetuneReport, command: str) -> str:
+    """The card in Markdown: how the packed file came about, and how good it is.
+
+    command: the line that repeats it.
+    """
+    stages = "\n".join(
+        f"| {row[0]} | {row[1]} | {row[2]} | {row[3]} | {row[4]} | {row[5]} |"
+        for row in (_row(report, index) for index in range(len(report.stages)))
+    )
+    samples = f"{report.validation_samples:,} validation samples"
+    if report.test_samples:
+        samples += f" and {report.test_samples:,} test samples, which were used once, at the end"
+    return f"""# {PurePath(report.source).stem}, {report.recipe.name}
+
+`{PurePath(report.output).name}`: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller
+than the float ONNX file's {report.float_bytes:,}; made by
+
+```
+{command}
+```
+
+| stage | epochs | validation | test | zeros | bits a weight |
+|---|---|---|---|---|---|
+{stages}
+
+{report.metric} on {report.data}: {samples}. The last row is the packed file in onnxruntime.
+
+SHA-256 {report.sha256}
+"""
+
+
+def _row(report: FinetuneReport, index: int) -> tuple[str, ...]:
+    stage = report.stages[index]
+    return (
+        f"{stage.number} {stage.kind}",
+        f"{stage.epochs:g}",
+        f"{stage.validation:.2%}",
+        "" if report.test is None else f"{report.test[index]:.2%}",
+        f"{stage.sparsity:.1%}",
+        "" if stage.bits_per_weight is None else f"{stage.bits_per_weight:.3f}",
+    )
 
 
 def _summary(report: FinetuneReport) -> list[str]:

@@ -51,10 +51,15 @@ def test_a_run_leaves_models_report_log_and_packed_file(cli: Cli, folder: Path) 
     assert "stage 1 retrain  epoch 6  loss" in outcome.stderr
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "0-float.onnx", "1-retrain.onnx", "2-share.onnx", "finetune.json", "log.jsonl",
-        "model.ekp",
+        "model.ekp", "model.md",
     ]  # fmt: skip
     kept = json.loads((folder / "out/finetune.json").read_text())
     assert kept["packed_bytes"] == report["packed_bytes"]
+    card = (folder / "out/model.md").read_text()
+    assert f"{report['packed_bytes']:,} bytes" in card
+    assert report["sha256"] in card
+    assert "| 1 retrain | 6 |" in card
+    assert f"edgekit finetune {folder / 'tiny.onnx'} --recipe" in card
     verified = cli("verify", folder / "out/model.ekp", "--against", folder / "out/2-share.onnx")
     assert verified.exit_code == 0, verified.stderr
 

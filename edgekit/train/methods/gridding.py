@@ -1,8 +1,8 @@
 """Training on uniform grids, down to so many bits of entropy a weight.
 
 The loss has a term of lambda times the mean code length. Lambda isn't a setting: it is steered so
-that the entropy follows its way down, from `start_bits` to the bound, and stays there, while weights
-and steps find the places where that costs least.
+that the entropy follows its way down, from `start_bits` to the bound, and stays there, while
+weights and steps find the places where that costs least.
 """
 
 from __future__ import annotations
