@@ -134,7 +134,7 @@ def _bytes(values: NDArray[Any], stored: Type) -> NDArray[np.uint8]:
 
 def _scaling(tensor: CodedTensor) -> tuple[int, bytes]:
     """The `scaling` byte, and the fields from `axis` to `codebook` (3.3)."""
-    scale, codebook = tensor.scale, tensor.codebook
+    scale, codebook = common_scale(tensor.scale), tensor.codebook
     scaling = 0
     fields = b""
     if scale is not None and not (
@@ -147,6 +147,14 @@ def _scaling(tensor: CodedTensor) -> tuple[int, bytes]:
         scaling |= layout.CODEBOOK_FLAG | (layout.CODEBOOK_F16_FLAG if is_half else 0)
         fields += bytes([codebook.size - 1]) + values
     return scaling, fields
+
+
+def common_scale(scale: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """Scales as the file holds them: () where all channels have the same, bit for bit."""
+    if scale is None or scale.ndim == 0 or not scale.size:
+        return scale
+    patterns = np.ascontiguousarray(scale).view(np.uint32)
+    return scale[0].reshape(()) if bool(np.all(patterns == patterns[0])) else scale
 
 
 def _scale_fields(tensor: CodedTensor, scale: NDArray[np.float32]) -> tuple[ScaleKind, bool, bytes]:

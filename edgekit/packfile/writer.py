@@ -17,7 +17,7 @@ from edgekit.files import write_atomic
 from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Feature, Section
 from edgekit.packfile.reader import open_packfile
-from edgekit.packfile.record_writer import encode_tensor
+from edgekit.packfile.record_writer import common_scale, encode_tensor
 from edgekit.tensors import (
     CodedTensor,
     CompressedModel,
@@ -75,6 +75,8 @@ class PackReport:
 
 def pack(model: CompressedModel, *, coder: CoderName = "huffman") -> bytes:
     """The packed file of a model, read back and compared bit for bit.
+
+    Channels that all have one scale are stored, and read back, as a tensor of one scale.
 
     coder: "huffman" decodes fastest; "rans" also tries range ANS, for the smallest file.
     Raises UsageError for a tensor that the format has no place for.
@@ -204,7 +206,7 @@ def _same_tensor(back: CompressedTensor, tensor: CompressedTensor) -> bool:
         return False
     return (
         _same_array(back.codes, tensor.codes)
-        and _same_array(back.scale, tensor.scale)
+        and _same_array(back.scale, common_scale(tensor.scale))
         and _same_array(back.codebook, tensor.codebook)
         and (back.axis == tensor.axis or back.scale is None or back.scale.ndim == 0)
     )

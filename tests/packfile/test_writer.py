@@ -194,6 +194,16 @@ def test_scales_are_exceptions_where_most_are_equal(rng: np.random.Generator) ->
     assert np.array_equal(scales, scale)
 
 
+def test_equal_scales_are_stored_once(rng: np.random.Generator) -> None:
+    codes = laplacian(rng, 640, 3, 0).reshape(64, 10)
+    tensor = CodedTensor("w", "float32", codes, np.full(64, 0.3, np.float32), 0)
+
+    packed = open_packfile(pack(one(tensor)))
+
+    assert packed.records[0].scale_kind is ScaleKind.ONE
+    assert packed.weights()["w"].tobytes() == dequantize(tensor).tobytes()
+
+
 def test_numbers_that_f16_holds_take_two_bytes(rng: np.random.Generator) -> None:
     codes = laplacian(rng, 640, 3, 0).reshape(64, 10)
     short = rng.normal(0, 1, 64).astype(np.float16).astype(np.float32)
