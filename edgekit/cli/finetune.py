@@ -61,13 +61,15 @@ def finetune(
     """Prune, retrain, quantize and pack a network by a recipe.
 
     The folder keeps the model after each stage, a report (finetune.json), a log and at last
-    model.ekp with its card, model.md. A killed run goes on with --resume.
+    model.ekp with its card, model.md. A killed run goes on with --resume. Started by torchrun,
+    several processes train one network: torchrun --nproc-per-node 2 --no-python edgekit finetune
     """
     from edgekit.files import write_atomic
     from edgekit.report.finetuning import render_card, render_table
     from edgekit.train.finetune import find_recipe
     from edgekit.train.finetune import finetune as run
     from edgekit.train.recipe import read_recipe, with_bits_per_weight
+    from edgekit.train.workers import is_first_process
 
     chosen = read_recipe(find_recipe(recipe))
     if bits_per_weight is not None:
@@ -88,6 +90,8 @@ def finetune(
         resume=resume,
         watch=_log_epoch,
     )
+    if not is_first_process():
+        return
     flags = {
         "--recipe": recipe,
         "--bits-per-weight": bits_per_weight,

@@ -50,13 +50,17 @@ class StageResult:
 class Chain:
     """What a run's folder holds."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, writes: bool = True
+    ) -> None:
         """Look into the folder; nothing is written before the first stage is added.
 
+        writes: whether this process is the one that does, among workers that train together.
         Raises UsageError where it holds another run or resumption isn't asked for, InputError
         where its report can't be read.
         """
         self.folder = folder
+        self.writes = writes
         # As JSON gives them back: tuples become lists.
         self.settings = json.loads(json.dumps(settings))
         self.stages: list[StageResult] = []
@@ -75,14 +79,18 @@ class Chain:
 
     def add(self, result: StageResult, data: bytes) -> None:
         """Keep a finished stage and its model, an ONNX file's bytes. Raises OutputError."""
+        self.stages.append(result)
+        if not self.writes:
+            return
         make_folder(self.folder)
         write_atomic(self.path(result.file), data)
-        self.stages.append(result)
         self._write()
         self.path(STATE).unlink(missing_ok=True)
 
     def save(self, number: int, state: dict[str, Any], history: list[Progress]) -> None:
         """Keep the state of stage `number` after an epoch, and its line of the log."""
+        if not self.writes:
+            return
         plain = {"number": number, "history": [asdict(line) for line in history], **state}
         with atomic_path(self.path(STATE)) as temporary:
             torch.save(plain, temporary)
@@ -110,7 +118,8 @@ class Chain:
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Write the report with what was measured at the end."""
-        self._write(facts)
+        if self.writes:
+            self._write(facts)
 
     def _take_up(self, report: Path) -> None:
         try:

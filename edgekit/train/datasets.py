@@ -32,6 +32,7 @@ class Augment(Protocol):
         self,
         inputs: Tensor,
         generator: torch.Generator,
+        /,
         *,
         first: int = 0,
         total: int | None = None,

@@ -25,11 +25,11 @@ from edgekit.files import write_atomic
 from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.writer import pack
-from edgekit.runtime.session import load
 from edgekit.train.chain import PACKED, Chain, StageResult
-from edgekit.train.datasets import Split, TrainingData
+from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
-from edgekit.train.loop import EVALUATION_BATCH, reproducible
+from edgekit.train.judge import measure_file
+from edgekit.train.loop import reproducible
 from edgekit.train.methods.method import Method
 from edgekit.train.recipe import Recipe, Stage, Train, read_recipe
 from edgekit.train.sources import Source, open_data
@@ -38,6 +38,7 @@ from edgekit.train.start import float_file
 from edgekit.train.task import Task, load_task
 from edgekit.train.teacher import Teacher
 from edgekit.train.tuning import Progress, Rhythm, Tuning, has_labels
+from edgekit.train.workers import Workers, joined
 
 FLOAT = "0-float.onnx"
 
@@ -102,6 +103,9 @@ def finetune(
     default. teacher: an ONNX file to learn from in place of the float model.
     resume: continue an interrupted run, with the result that it would have had.
 
+    Where torchrun has started several processes of this call, they train one network together:
+    each takes a part of every batch, and the first one alone writes and watches.
+
     Same seed and threads, same result on the same machine. Raises RecipeError, UsageError,
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
@@ -122,14 +126,20 @@ def finetune(
         "threads": threads,
     }
     folder = Path(output)
-    chain = Chain(folder, settings, resume=resume)
     first = chosen.stages[0]
-    with reproducible(threads):
+    with joined() as workers, reproducible(threads):
+        if workers.count > 1:
+            # Sums are rounded differently among another number of them.
+            settings["workers"] = workers.count
+        chain = Chain(folder, settings, resume=resume, writes=workers.is_first)
+        # Nobody writes before everybody has looked.
+        workers.meet()
         torch.manual_seed(seed)
-        whole = (
-            chain.path(FLOAT).read_bytes()
-            if chain.stages
-            else float_file(
+        whole = b""
+        if chain.stages:
+            whole = chain.path(FLOAT).read_bytes()
+        elif workers.is_first:
+            whole = float_file(
                 source,
                 weights=weights,
                 input_shape=input_shape,
@@ -137,7 +147,7 @@ def finetune(
                 folder=folder,
                 seed=seed,
             )
-        )
+        whole = workers.told(whole)
         model = load_graph(whole).model()
         splits = (
             data
@@ -149,7 +159,7 @@ def finetune(
                 limit=train_limit,
             )
         )
-        run = _Run(chain, chosen, splits, work, seed)
+        run = _Run(chain, chosen, data=splits, task=work, seed=seed, workers=workers)
         run.begin(whole, model, teacher)
         for number, stage in enumerate(run.stages, 1):
             if number >= len(chain.stages):
@@ -175,9 +185,17 @@ class _Run:
     """One run, from its float model on."""
 
     def __init__(
-        self, chain: Chain, recipe: Recipe, data: TrainingData, task: Task, seed: int
+        self,
+        chain: Chain,
+        recipe: Recipe,
+        *,
+        data: TrainingData,
+        task: Task,
+        seed: int,
+        workers: Workers,
     ) -> None:
         self.chain, self.recipe, self.data, self.task, self.seed = chain, recipe, data, task, seed
+        self.workers = workers
         self.teacher: Teacher | None = None
         self.stages = tuple(stage for stage in recipe.stages if not isinstance(stage, Train))
 
@@ -205,7 +223,7 @@ class _Run:
             epochs=0,
             seconds=0,
         )
-        self.chain.add(result, whole)
+        self._keep(result, whole)
 
     def stage(self, number: int, stage: Stage, watch: Watch | None) -> None:
         """Train one stage, from its last saved epoch on, and keep what comes out."""
@@ -218,6 +236,11 @@ class _Run:
             seed=self.seed + number,
         )
         tuning = self._tuning(piece.module, piece.method, stage)
+        self.workers.share(
+            tensor
+            for part in (piece.module, piece.method)
+            for tensor in (*part.parameters(), *part.buffers())
+        )
         history: list[Progress] = []
         saved = self.chain.saved(number)
         if saved is not None:
@@ -226,7 +249,7 @@ class _Run:
         while not tuning.is_finished:
             history.append(tuning.epoch())
             self.chain.save(number, tuning.state(), history)
-            if watch is not None:
+            if watch is not None and self.workers.is_first:
                 watch(f"{number} {stage.kind}", history[-1])
         outcome = piece.outcome()
         model = outcome.model.SerializeToString(deterministic=True)
@@ -241,18 +264,22 @@ class _Run:
             epochs=stage.epochs,
             seconds=sum(line.seconds for line in history),
         )
-        if number == len(self.stages):
+        if number == len(self.stages) and self.workers.is_first:
             facts = {"recipe": self.recipe.to_dict() | {"seed": self.seed}, "metrics": {}}
             packed = pack(piece.compressed(outcome, facts), coder=self.recipe.coder)
             write_atomic(self.chain.path(PACKED), packed)
-        self.chain.add(result, model)
+        self._keep(result, model)
 
     def finish(self, source: str) -> FinetuneReport:
         """Measure the test split, once, and write the report."""
         packed = self.chain.path(PACKED)
         files = [self.chain.path(stage.file) for stage in self.chain.stages[:-1]] + [packed]
         split = self.data.test
-        test = None if split is None else tuple(self._measured(file, split) for file in files)
+        test = (
+            None
+            if split is None
+            else tuple(measure_file(file, split, self.task, self.workers) for file in files)
+        )
         data = packed.read_bytes()
         float_bytes = self.chain.stages[0].file_bytes
         report = FinetuneReport(
@@ -276,6 +303,11 @@ class _Run:
         self.chain.finish({key: facts[key] for key in facts if key not in {"stages", "recipe"}})
         return report
 
+    def _keep(self, result: StageResult, model: bytes) -> None:
+        """Add a finished stage; from here on every worker may read its file."""
+        self.chain.add(result, model)
+        self.workers.meet()
+
     def _metric_name(self) -> str:
         if has_labels(self.data.validation):
             return self.task.metric_name
@@ -289,17 +321,12 @@ class _Run:
             seed=self.seed,
             bfloat16=self.recipe.precision == "bfloat16",
         )
-        return Tuning(module, method, rhythm, data=self.data, task=self.task, teacher=self.teacher)
-
-    def _measured(self, file: Path, split: Split) -> float:
-        """The task's metric of a model file in onnxruntime."""
-        session = load(file, threads=torch.get_num_threads())
-        name = session.get_inputs()[0].name
-        total = 0.0
-        for chosen in torch.split(torch.arange(len(split)), EVALUATION_BATCH):
-            inputs, labels = split.batch(chosen)
-            if labels is None:
-                raise UsageError("the test split has no labels; leave it out")
-            outputs = session.run(None, {name: inputs.numpy()})[0]
-            total += float(self.task.metric(torch.from_numpy(outputs), labels).sum())
-        return total / len(split)
+        return Tuning(
+            module,
+            method,
+            rhythm,
+            data=self.data,
+            task=self.task,
+            teacher=self.teacher,
+            workers=self.workers,
+        )

@@ -5,6 +5,8 @@ batch ─► augment ─┬─► student (weights through the method's transfor
                   └─► teacher, where there is one ─────────────────────────► loss ─► Adam
                                                          labels, penalty ──►
 ```
+
+Where several workers train together, each takes a part of every batch, and gradients are summed.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from edgekit.train.loop import EVALUATION_BATCH, channels_last
 from edgekit.train.methods.method import Method
 from edgekit.train.task import Task
 from edgekit.train.teacher import Teacher
+from edgekit.train.workers import ALONE, Workers, training_part
 
 _WARM_UP_STEPS = 100
 _BETAS = (0.9, 0.99)
@@ -72,6 +75,7 @@ class Tuning:
         data: TrainingData,
         task: Task,
         teacher: Teacher | None,
+        workers: Workers = ALONE,
     ) -> None:
         if teacher is None and not (has_labels(data.training) and has_labels(data.validation)):
             raise RecipeError(
@@ -79,12 +83,15 @@ class Tuning:
                 "table, or data with labels"
             )
         self.module, self.method, self.data, self.task = module, method, data, task
-        self.teacher, self.rhythm = teacher, rhythm
+        self.teacher, self.rhythm, self.workers = teacher, rhythm, workers
         self._taps = () if teacher is None else teacher.student_taps(module.model())
         self.generator = torch.Generator().manual_seed(rhythm.seed)
         self.optimizer = torch.optim.Adam(
             method.groups(rhythm.learning_rate), lr=rhythm.learning_rate, betas=_BETAS
         )
+        self._parameters = [
+            weight for group in self.optimizer.param_groups for weight in group["params"]
+        ]
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch_steps = -(-len(data.training) // rhythm.batch_size)
         self.steps = math.ceil(rhythm.epochs * self.epoch_steps)
@@ -124,7 +131,10 @@ class Tuning:
         self.module.eval()
         self.method.eval()
         total = 0.0
-        for chosen in torch.split(torch.arange(len(split)), EVALUATION_BATCH):
+        for batch in torch.split(torch.arange(len(split)), EVALUATION_BATCH):
+            chosen = batch[self.workers.part(len(batch))]
+            if len(chosen) == 0:
+                continue
             inputs, labels = split.batch(chosen)
             inputs = channels_last(inputs)
             outputs = self.module(inputs)[0]
@@ -133,6 +143,7 @@ class Tuning:
             elif self.teacher is not None:
                 same = outputs.argmax(dim=1) == self.teacher.answers(inputs)[0].argmax(dim=1)
                 total += float(same.float().mean()) * len(chosen)
+        (total,) = self.workers.totals([total])
         return total / max(len(split), 1)
 
     def state(self) -> dict[str, Any]:
@@ -159,18 +170,17 @@ class Tuning:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.method.before_step(progress)
-        inputs, labels = self.data.training.batch(chosen)
-        if self.data.augment is not None:
-            inputs = self.data.augment(inputs, self.generator)
+        part = training_part(self.data, chosen, self.generator, self.workers)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(channels_last(inputs), labels)
+        loss = self._loss(channels_last(part.inputs), part.labels)
         penalty = self.method.penalty()
         total = loss if penalty is None else loss + penalty
-        total.backward()  # type: ignore[no-untyped-call]
+        (total * part.share).backward()  # type: ignore[no-untyped-call]
+        self.workers.sum_gradients(self._parameters)
         self.method.after_gradients()
         self.optimizer.step()
         self.done += 1
-        value = loss.item()
+        (value,) = self.workers.totals([loss.item() * part.share])
         if not math.isfinite(value):
             raise CheckFailedError(
                 f"training diverged: the loss at step {self.done} is {value}; lower the learning "

@@ -27,8 +27,9 @@ from edgekit.errors import EdgekitError, UsageError
 from edgekit.export.text import brief
 from edgekit.train.datasets import TrainingData
 
-PATIENCE = timedelta(minutes=10)
-"""How long a worker waits for the others, such as while the first one exports the network."""
+PATIENCE = timedelta(days=7)
+"""How long a worker waits for the others: the first one may train a network before the rest can
+begin. Where a worker ends, the others notice at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Workers:
         return self.number == 0
 
     def part(self, total: int) -> slice:
-        """This worker's places among `total`; the parts differ by one place at most."""
+        """This worker's places among `total`; parts differ by one place at most."""
         return slice(total * self.number // self.count, total * (self.number + 1) // self.count)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -77,14 +78,27 @@ class Workers:
         return [float(value) for value in sums]
 
     def share(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors with those of the first worker."""
+        """Overwrite the floating-point ones among tensors with those of the first worker."""
         if self.count == 1:
             return
         with torch.no_grad(), _together():
-            for tensor in tensors:
+            for tensor in filter(Tensor.is_floating_point, tensors):
                 same = tensor.detach().contiguous()
                 dist.broadcast(same, 0)
                 tensor.copy_(same)
+
+    def told(self, data: bytes) -> bytes:
+        """The first worker's bytes, on every worker."""
+        if self.count == 1:
+            return data
+        length = torch.tensor([len(data)])
+        with _together():
+            dist.broadcast(length, 0)
+            sent = torch.zeros(int(length), dtype=torch.uint8)
+            if self.is_first:
+                sent = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+            dist.broadcast(sent, 0)
+        return sent.numpy().tobytes()
 
     def meet(self) -> None:
         """Wait until every worker is here, such as for a file that the first one writes."""
@@ -126,22 +140,41 @@ def joined() -> Iterator[Workers]:
         dist.destroy_process_group()
 
 
-def training_batch(
+def is_first_process() -> bool:
+    """Whether this process speaks for all that torchrun started, asked before they have joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A worker's part of a training batch.
+
+    inputs, labels: at least one sample. share: what the mean loss of the part is worth in the mean
+    loss of the batch; the shares of all workers add up to 1.
+    """
+
+    inputs: Tensor
+    labels: Tensor | None
+    share: float
+
+
+def training_part(
     data: TrainingData, chosen: Tensor, generator: torch.Generator, workers: Workers = ALONE
-) -> tuple[Tensor, Tensor | None]:
+) -> Part:
     """This worker's part of a training batch, augmented as it would be in the whole batch.
 
-    chosen: (N,) int64, the positions of all samples of the batch. A worker whose part is empty
-    gets tensors of no samples.
+    chosen: (N,) int64, the positions of all samples of the batch. Of a batch with fewer samples
+    than workers, each takes all, for an equal share.
     """
-    part = workers.part(len(chosen))
-    count = part.stop - part.start
-    # A split need not know the shape of its samples before it has read one.
-    inputs, labels = data.training.batch(chosen[part] if count else chosen[:1])
-    inputs, labels = inputs[:count], None if labels is None else labels[:count]
+    total = len(chosen)
+    part, share = slice(0, total), 1 / workers.count
+    if total >= workers.count:
+        part = workers.part(total)
+        share = (part.stop - part.start) / total
+    inputs, labels = data.training.batch(chosen[part])
     if data.augment is not None:
-        inputs = data.augment(inputs, generator, first=part.start, total=len(chosen))
-    return inputs, labels
+        inputs = data.augment(inputs, generator, first=part.start, total=total)
+    return Part(inputs, labels, share)
 
 
 @contextmanager

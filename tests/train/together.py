@@ -18,7 +18,7 @@ from edgekit.train.augment import flip_and_shift
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.sources import open_data
-from edgekit.train.workers import joined, training_batch
+from edgekit.train.workers import joined, training_part
 
 
 def main(model: str, source: str, log: str) -> None:
@@ -47,18 +47,16 @@ def main(model: str, source: str, log: str) -> None:
             order = torch.randperm(len(data.training), generator=generator)
             # 54 samples in batches of 53: the last one is too small for two workers.
             for chosen in torch.split(order, 53):
-                inputs, labels = training_batch(data, chosen, generator, workers)
+                part = training_part(data, chosen, generator, workers)
+                assert part.labels is not None
                 optimizer.zero_grad()
-                value = 0.0
-                if len(inputs):
-                    loss = nn.functional.cross_entropy(module(inputs)[0], labels)  # type: ignore[arg-type]
-                    loss = loss * (len(inputs) / len(chosen))
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    value = loss.item()
+                loss = nn.functional.cross_entropy(module(part.inputs)[0], part.labels)
+                loss = loss * part.share
+                loss.backward()  # type: ignore[no-untyped-call]
                 workers.sum_gradients([*module.parameters(), unused])
                 assert unused.grad is None
                 optimizer.step()
-                losses.append(workers.totals([value])[0])
+                losses.append(workers.totals([loss.item()])[0])
         workers.meet()
         if workers.is_first:
             Path(log).write_text(json.dumps({"losses": losses, "workers": workers.count}))
