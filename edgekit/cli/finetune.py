@@ -21,7 +21,7 @@ def finetune(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the run.")],
     recipe: Annotated[
         str,
-        typer.Option(help="A .toml file, or one of deep-compression, tiny and int8."),
+        typer.Option(help="A .toml file, or one of deep-compression, tiny, int8 and narrow."),
     ] = "tiny",
     bits_per_weight: Annotated[
         float | None,

@@ -20,7 +20,7 @@ from edgekit.train.recipe import (
 )
 
 
-@pytest.mark.parametrize("name", ["deep-compression", "int8", "tiny"])
+@pytest.mark.parametrize("name", ["deep-compression", "int8", "narrow", "tiny"])
 def test_shipped_recipes_are_whole(name: str) -> None:
     recipe = read_recipe(edgekit_models.recipe_paths()[name])
 
