@@ -24,7 +24,7 @@
    where EKD_WORK_FAST is used and for uint32_t otherwise.
 
    Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_SHA256, EKD_NO_FAST (the large
-   tables).
+   tables), EKD_NO_EIGHT (eight streams in turns: two chunks at once).
    EKD_FAST_ELEMENTS: the large tables are built for tensors of this many elements, 16,384 unless
    defined; of four times as many where weights are sparse.
    EKD_CRC32C(bytes, count) may name a faster CRC-32C than the one here, and
@@ -1224,18 +1224,22 @@ static void ekd__store64(uint8_t *out, uint64_t value) {
         EKD__RUN(each, round)                                                                      \
         (void)fast, (void)entries, (void)mask;                                                     \
     }
-EKD__DECODE(ekd__several_of_eight, EKD__EIGHT, EKD__SEVERAL, 26) /* three times six, and a store */
 EKD__DECODE(ekd__several_of_four, EKD__FOUR, EKD__SEVERAL, 26)
 EKD__DECODE(ekd__short_of_four, EKD__FOUR, EKD__SHORT, 8)
-EKD__DECODE(ekd__single_of_eight, EKD__EIGHT, EKD__SINGLE, 5)
 EKD__DECODE(ekd__single_of_four, EKD__FOUR, EKD__SINGLE, 5)
+#ifndef EKD_NO_EIGHT
+EKD__DECODE(ekd__several_of_eight, EKD__EIGHT, EKD__SEVERAL, 26) /* three times six, and a store */
+EKD__DECODE(ekd__single_of_eight, EKD__EIGHT, EKD__SINGLE, 5)
+#endif
 
 /* Most symbols of four or eight streams. */
 static void ekd__decode_streams(const ekd__code *code, ekd__stream *streams, uint32_t count,
                                 uint8_t *out, const uint8_t *safe) {
     uint32_t i;
+#ifndef EKD_NO_EIGHT
     if (count == 8)
         (code->fast ? ekd__several_of_eight : ekd__single_of_eight)(code, streams, out, safe);
+#endif
     for (i = 0; i + 4 <= count; i += 4) {
         if (code->fast) {
             ekd__several_of_four(code, streams + i, out, safe);
@@ -1721,7 +1725,7 @@ ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_
     return ekd__may_exceed(decoder) ? ekd__check_codes(decoder->tensor, out, bytes) : EKD_OK;
 }
 
-#ifndef EKD_NO_FAST
+#if !defined(EKD_NO_FAST) && !defined(EKD_NO_EIGHT)
 /* Whether two chunks are decoded at once: their four streams each make eight. */
 static int ekd__goes_in_pairs(const ekd_decoder *decoder) {
     const ekd_tensor *tensor = decoder->tensor;
@@ -2087,7 +2091,7 @@ static ekd_result ekd__decode_one(ekd_decoder *decoder, const ekd_chunk *chunk, 
     return ekd_decode_chunk(decoder, chunk, out, bytes);
 }
 
-#ifndef EKD_NO_FAST
+#if !defined(EKD_NO_FAST) && !defined(EKD_NO_EIGHT)
 static ekd_result ekd__decode_two(const ekd_decoder *decoder, const ekd_chunk *first,
                                   const ekd_chunk *second, uint8_t *out, size_t width,
                                   int is_restored) {
@@ -2115,7 +2119,7 @@ static ekd_result ekd__decode_chunks(ekd_decoder *decoder, uint8_t *out, size_t 
                                      int is_restored) {
     ekd_chunk chunk;
     ekd_result result = ekd_first_chunk(decoder->file, decoder->tensor, &chunk);
-#ifndef EKD_NO_FAST
+#if !defined(EKD_NO_FAST) && !defined(EKD_NO_EIGHT)
     if (ekd__goes_in_pairs(decoder) && result == EKD_OK) {
         ekd_chunk second;
         ekd_result has_second = ekd_first_chunk(decoder->file, decoder->tensor, &second);
