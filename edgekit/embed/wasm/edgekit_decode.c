@@ -16,7 +16,7 @@
 #include "../../codec/kernels.h"
 
 #define EKD_CRC32C(bytes, count) ekk_crc32c(0, bytes, count)
-#define EKD_NO_EIGHT /* a fifth of the module */
+#define EKD_NO_EIGHT /* a quarter of the module */
 #define EDGEKIT_DECODE_IMPLEMENTATION
 #include "../edgekit_decode.h"
 
