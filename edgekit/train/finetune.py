@@ -29,7 +29,7 @@ from edgekit.train.chain import PACKED, Chain, StageResult
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import measure_file
-from edgekit.train.loop import reproducible
+from edgekit.train.loop import check_threads, reproducible
 from edgekit.train.methods.method import Method
 from edgekit.train.recipe import Recipe, Stage, Train, read_recipe
 from edgekit.train.sources import Source, open_data
@@ -110,8 +110,9 @@ def finetune(
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(find_recipe(recipe))
-    if seed < 0 or threads < 1:
-        raise UsageError(f"seed must be at least 0 and threads at least 1, got {seed}, {threads}")
+    if seed < 0:
+        raise UsageError(f"seed must be at least 0, got {seed}")
+    check_threads(threads)
     work = load_task(task) if task is None or isinstance(task, str) else task
     settings = {
         "source": source,

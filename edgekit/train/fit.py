@@ -26,7 +26,14 @@ from edgekit.export.parity import run_module
 from edgekit.export.source import Network, find_network
 from edgekit.files import write_atomic
 from edgekit.train.datasets import fashion_mnist
-from edgekit.train.loop import Observer, Run, copy_weights, evaluate, reproducible
+from edgekit.train.loop import (
+    Observer,
+    Run,
+    check_threads,
+    copy_weights,
+    evaluate,
+    reproducible,
+)
 from edgekit.train.state import EpochRecord, Settings, read_state, write_state
 from edgekit.train.task import Classification
 from edgekit.train.weights import to_safetensors
@@ -173,11 +180,12 @@ def _epoch(run: Run, number: int, observer: Observer | None) -> EpochRecord:
 
 
 def _check(settings: Settings, train_limit: int | None) -> None:
-    minima = {"epochs": 1, "batch_size": 2, "threads": 1, "seed": 0}
+    minima = {"epochs": 1, "batch_size": 2, "seed": 0}
     for field, minimum in minima.items():
         value = getattr(settings, field)
         if value < minimum:
             raise UsageError(f"{field} must be at least {minimum}, got {value}")
+    check_threads(settings.threads)
     if not settings.learning_rate > 0:
         raise UsageError(f"learning_rate must be above 0, got {settings.learning_rate}")
     if not settings.weight_decay >= 0:

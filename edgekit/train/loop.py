@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import CheckFailedError, UsageError
+from edgekit.runtime.session import MOST_THREADS
 from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.state import EpochRecord, Settings, State
 from edgekit.train.task import Classification, Task
@@ -144,6 +145,12 @@ def channels_last(inputs: Tensor) -> Tensor:
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """The state dict as tensors of their own, in the standard memory order."""
     return {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+
+
+def check_threads(threads: int) -> None:
+    """Raise UsageError for fewer than 1 or more than MOST_THREADS threads."""
+    if not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
 
 
 @contextmanager

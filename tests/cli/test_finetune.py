@@ -84,7 +84,8 @@ def test_the_table_shows_every_stage(cli: Cli, folder: Path) -> None:
         (["--weights", "w.pt"], 2, "an ONNX file has its own weights"),
         (["--teacher", "none.onnx"], 4, "can't read none.onnx"),
         (["--task", "nope"], 2, "nope"),
-        (["--threads", "0"], 2, "threads at least 1"),
+        (["--threads", "0"], 2, "threads must be 1 to 256"),
+        (["--threads", "99999"], 2, "threads must be 1 to 256"),
     ],
 )
 def test_bad_options_are_told_in_one_line_and_leave_nothing(

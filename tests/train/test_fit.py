@@ -187,7 +187,7 @@ def test_a_missing_output_folder_is_told_before_the_first_epoch(
         ({"label_smoothing": 1.0}, "label_smoothing must be in"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"train_limit": 3}, "must hold a batch of 32"),
-        ({"threads": 0}, "threads must be at least 1"),
+        ({"threads": 0}, "threads must be 1 to 256"),
     ],
 )
 def test_impossible_settings_are_refused(
