@@ -17,8 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekit import api
-from edgekit.train.chain import REPORT
-from edgekit.train.finetune import find_recipe
+from edgekit.files import write_atomic
+from edgekit.report.finetuning import render_card
+from edgekit.train.chain import PACKED, REPORT
+from edgekit.train.finetune import FinetuneReport, find_recipe
 from edgekit.train.recipe import read_recipe, with_bits_per_weight
 
 
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("recipes-out"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", help="cases whose name holds this")
+    parser.add_argument("--ship", type=Path, help="put the first seed's files and cards there")
     arguments = parser.parse_args()
     cases = [case for case in CASES if (arguments.only or "") in case.name]
     table = Table(title="Fashion-MNIST, 10,000 test images", title_justify="left", box=None)
@@ -60,6 +63,8 @@ def main() -> None:
         table.add_column(heading, justify="left" if heading in {"network", "recipe"} else "right")
     for case in cases:
         reports = [_report(case, seed, arguments.output) for seed in arguments.seeds]
+        if arguments.ship is not None:
+            _ship(case, arguments.seeds[0], arguments.output, arguments.ship)
         packed = [report["packed_bytes"] for report in reports]
         tops = [100 * report["test"][-1] for report in reports]
         lost = [100 * (report["test"][0] - report["test"][-1]) for report in reports]
@@ -83,11 +88,34 @@ def _report(case: Case, seed: int, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         if "test" in found:
             return found
+    return _run(case, seed, folder).to_dict()
+
+
+def _run(case: Case, seed: int, folder: Path) -> FinetuneReport:
+    """Run, or go on; a finished run is only measured again."""
     recipe = read_recipe(find_recipe(case.recipe))
     if case.bits is not None:
         recipe = with_bits_per_weight(recipe, case.bits)
-    made = api.finetune(case.network, out, recipe=recipe, seed=seed, resume=True)
-    return made.to_dict()
+    out = folder / f"{case.name}.{seed}"
+    return api.finetune(case.network, out, recipe=recipe, seed=seed, resume=True)
+
+
+def _ship(case: Case, seed: int, folder: Path, target: Path) -> None:
+    """A run's packed file and its card, under the name of the case."""
+    report = _run(case, seed, folder)
+    bits = "" if case.bits is None else f" --bits-per-weight {case.bits:g}"
+    command = (
+        f"edgekit finetune {case.network} --recipe {case.recipe}{bits} --seed {seed} -o {case.name}"
+    )
+    target.mkdir(exist_ok=True)
+    packed = target / f"{case.name}.ekp"
+    write_atomic(packed, Path(report.output).read_bytes())
+    card = render_card(report, command).replace(PACKED, packed.name)
+    licence = (
+        "Licences: the weights are under Apache-2.0, like edgekit. Fashion-MNIST (Xiao, Rasul,\n"
+    )
+    licence += "Vollgraf 2017) is under the Expat (MIT) licence, Copyright 2017 Zalando SE.\n"
+    write_atomic(packed.with_suffix(".md"), f"{card}\n{licence}".encode())
 
 
 if __name__ == "__main__":
