@@ -24,6 +24,7 @@ def card(path: Path) -> str:
 
 def test_each_network_comes_in_its_smallest_form() -> None:
     assert {"squeezenet_fashion.tiny", "mobilenetv2_fashion.tiny"} <= set(NAMES)
+    assert "squeezenet_fashion.deep-compression" in NAMES
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
