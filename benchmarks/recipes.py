@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,31 @@ from edgekit.train.recipe import read_recipe, with_bits_per_weight
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network under a recipe. bits: of a grid, in place of the recipe's."""
+    """A network under a recipe.
+
+    bits: of a grid, in place of the recipe's. is_label_free: learn from the float model alone.
+    """
 
     network: str
     recipe: str
     bits: float | None = None
+    is_label_free: bool = False
 
     @property
     def name(self) -> str:
         """For folders and tables."""
-        return f"{self.network}.{self.recipe}"
+        return f"{self.network}.{self.form}"
+
+    @property
+    def form(self) -> str:
+        """The recipe, and whether it did without labels."""
+        return f"{self.recipe}-label-free" if self.is_label_free else self.recipe
 
 
 CASES = (
     Case("squeezenet_fashion", "deep-compression"),
     Case("squeezenet_fashion", "tiny"),
+    Case("squeezenet_fashion", "tiny", is_label_free=True),
     Case("squeezenet_fashion", "int8"),
     Case("squeezenet_fashion", "narrow"),
     Case("mobilenetv2_fashion", "tiny", bits=1.9),
@@ -70,7 +80,7 @@ def main() -> None:
         lost = [100 * (report["test"][0] - report["test"][-1]) for report in reports]
         table.add_row(
             case.network,
-            case.recipe,
+            case.form,
             str(len(reports)),
             f"{min(packed):,}-{max(packed):,}",
             f"{statistics.mean(report['ratio'] for report in reports):.2f}",
@@ -96,6 +106,8 @@ def _run(case: Case, seed: int, folder: Path) -> FinetuneReport:
     recipe = read_recipe(find_recipe(case.recipe))
     if case.bits is not None:
         recipe = with_bits_per_weight(recipe, case.bits)
+    if case.is_label_free and recipe.distillation is not None:
+        recipe = replace(recipe, distillation=replace(recipe.distillation, share=1.0))
     out = folder / f"{case.name}.{seed}"
     return api.finetune(case.network, out, recipe=recipe, seed=seed, resume=True)
 
