@@ -8,8 +8,8 @@
 Han et al., "Deep Compression" (2016), figures 5 to 7 and sections 2 to 4. Every point of the last
 picture is trained from the float model for the same number of epochs and coded alike; its ratio is
 the float ONNX file over the finished packed file. Accuracies are of the test images, each measured
-once, and nothing is chosen by them. FOLDER/runs keeps what is finished, so that an interrupted run
-goes on.
+once, and nothing is chosen by them. FOLDER/runs-* keep what is finished, so that the same command
+goes on where it was interrupted.
 
 Run: python benchmarks/deep_compression.py [-o FOLDER] [--epochs 1] [--train-limit 19200]
 """
@@ -192,6 +192,9 @@ def measure(
     point: Point, source: Path, data: TrainingData, test: Labelled, folder: Path
 ) -> Measured:
     """Train, pack and judge one point. folder: of its run, taken up where it stopped."""
+    known = folder / "measured.json"
+    if known.exists():
+        return Measured(**json.loads(known.read_text(encoding="utf-8")))
     start = source
     if point.keep is not None:
         start = folder.with_suffix(".onnx")
@@ -206,13 +209,15 @@ def measure(
     )
     report = finetune(str(start), folder, recipe=recipe, data=data, resume=True)
     session = edgekit.load(report.output, threads=1)
-    return Measured(
+    found = Measured(
         series=point.series,
         setting=point.setting,
         packed_bytes=report.packed_bytes,
         ratio=source.stat().st_size / report.packed_bytes,
         top1=evaluate(session, test, point.folder).top1,
     )
+    write_atomic(known, json.dumps(asdict(found)).encode())
+    return found
 
 
 def walk(folder: Path, layer: str) -> Walk:
@@ -276,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder with Fashion-MNIST's four .gz files")
     chosen = parser.parse_args(arguments)
     folder: Path = chosen.output
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    runs = folder / f"runs-{chosen.epochs:g}-{chosen.train_limit}"
+    runs.mkdir(parents=True, exist_ok=True)
     source = folder / f"{NETWORK}.onnx"
     if not source.exists():
         api.export(NETWORK, source)
@@ -292,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     float_top1 = evaluate(edgekit.load(source, threads=1), test, NETWORK).top1
     found = []
     for point in points(chosen.epochs):
-        found.append(measure(point, source, data, test, folder / "runs" / point.folder))
+        found.append(measure(point, source, data, test, runs / point.folder))
         last = found[-1]
         print(
             f"{last.series:14} {last.setting:12} {last.packed_bytes:>8,} bytes  "
@@ -300,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flush=True,
         )
     both = next(p for p in points(chosen.epochs) if p.setting == WALK)
-    layer = walk(folder / "runs" / both.folder, LAYER)
+    layer = walk(runs / both.folder, LAYER)
     values, gaps = symbols(layer.codes)
     write_atomic(folder / "weights.svg", weights_figure(layer).encode())
     write_atomic(folder / "symbols.svg", symbols_figure(layer.layer, values, gaps).encode())

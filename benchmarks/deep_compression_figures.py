@@ -13,10 +13,14 @@ from edgekit.report.svg import Scale, bottom_axis, left_axis, picture, plain, ta
 
 WIDTH = 720.0
 LEFT, RIGHT = 56.0, 704.0
+_NAMES = 92.0
+"""The left side where rows have names."""
 _BINS = 120
 _SHORT_GAPS = 32
 """Longer gaps are drawn together."""
-_LOWEST = 0.12
+_ABOVE = (1, 2)
+"""Series whose points are named above them; the others below."""
+_LOWEST = 0.08
 """Accuracies further below the float model's are drawn at the edge, hollow."""
 
 STYLE = """
@@ -28,6 +32,7 @@ svg { --back: #fff; --ink: #16181d; --soft: #555b66; --edge: #d4d8de;
 .back { fill: var(--back); }
 text { font-size: 13px; fill: var(--ink); }
 .tick { font-size: 11px; fill: var(--soft); }
+.setting { font-size: 11px; stroke: var(--back); stroke-width: 3; paint-order: stroke; }
 .axis { stroke: var(--soft); }
 .grid { stroke: var(--edge); }
 .s0 { fill: var(--s0); } .s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); }
@@ -64,8 +69,12 @@ class Walk:
         return float(np.mean(self.pruned == 0))
 
     def edges(self) -> NDArray[np.float64]:
-        """Of the histograms' bins: all but the outermost weights have a bin of their own width."""
-        reach = float(np.quantile(np.abs(self.before), 0.999))
+        """Of the bins, which hold all shared values and all but a few of the weights."""
+        reach = max(
+            float(np.quantile(np.abs(self.before), 0.999)),
+            float(np.abs(self.untuned).max()),
+            float(np.abs(self.tuned).max()),
+        )
         return np.linspace(-reach, reach, _BINS + 1)
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -125,24 +134,28 @@ def weights_figure(walk: Walk) -> str:
     """Histograms of a layer's weights, one below the other on one axis, and its shared values."""
     edges = walk.edges()
     before, pruned = walk.counts()
-    across = Scale(float(edges[0]), float(edges[-1]), LEFT, RIGHT)
+    across = Scale(float(edges[0]), float(edges[-1]), _NAMES, RIGHT)
     by_value = np.bincount(walk.codes, minlength=walk.tuned.size)
     zeros = f"{walk.sparsity:.1%} are zero and not drawn"
     parts = [
-        _panel(across, before, "before", base=170, series="s0"),
+        _panel(across, before, f"before: {walk.before.size:,} weights", base=170, series="s0"),
         _panel(across, pruned, f"pruned and retrained: {zeros}", base=350, series="s1"),
     ]
     base = 530.0
-    # The zero of pruned weights isn't drawn here either.
     up = Scale(0, float(by_value[1:].max()) * 1.05, base, base - 118)
     parts += [
-        left_axis(up, LEFT, RIGHT, plain),
-        tag("text", words("sharing values, tuned"), x=LEFT, y=base - 134),
+        left_axis(up, _NAMES, RIGHT, plain),
+        tag(
+            "text",
+            words(f"sharing {walk.tuned.size} values, tuned; the zero isn't drawn"),
+            x=_NAMES,
+            y=base - 134,
+        ),
         *(
             tag("rect", class_="s2", x=across(v) - 3, y=up(n), width=6.0, height=base - up(n))
             for v, n in _pairs(walk.tuned[1:], by_value[1:])
         ),
-        tag("line", class_="axis", x1=LEFT, x2=RIGHT, y1=base, y2=base),
+        tag("line", class_="axis", x1=_NAMES, x2=RIGHT, y1=base, y2=base),
         bottom_axis(across, base + 62, plain, 8),
         tag("text", words("before tuning"), class_="tick", x=4, y=base + 21),
         tag("text", words("after"), class_="tick", x=4, y=base + 47),
@@ -179,7 +192,7 @@ def symbols_figure(layer: str, values: Symbols, gaps: Symbols) -> str:
             gaps,
             (410.0, RIGHT),
             range(shown + 1),
-            f"zeros before a kept weight, up to {shown} of {far}",
+            "zeros before a kept weight" + (f", up to {shown} of {far}" if shown < far else ""),
         ),
     ]
     told = f"Symbols of {layer}: " + "; ".join(
@@ -198,10 +211,10 @@ def accuracy_figure(
     ratios = [ratio for *_, ratio, _ in points]
     low = max(min(top1 for *_, top1 in points), float_top1 - _LOWEST)
     high = max(float_top1, *(top1 for *_, top1 in points))
-    across = Scale(min(ratios) * 0.9, max(ratios) * 1.15, LEFT, RIGHT, log=True)
+    across = Scale(min(ratios) * 0.9, max(ratios) * 1.35, LEFT, RIGHT, log=True)
     up = Scale(low - 0.006, high + 0.004, 380, 60)
     parts = [
-        left_axis(up, LEFT, RIGHT, lambda share: plain(round(100 * share, 2)), 6),
+        left_axis(up, LEFT, RIGHT, lambda share: plain(round(100 * share, 2)), 8),
         bottom_axis(across, 380, lambda ratio: f"{plain(ratio)}x"),
         tag(
             "line",
@@ -229,6 +242,7 @@ def accuracy_figure(
             text_anchor="end",
         ),
     ]
+    named: list[str] = []
     x = LEFT
     for place, name in enumerate(names):
         own = [(setting, r, t) for series, setting, r, t in points if series == name]
@@ -254,8 +268,23 @@ def accuracy_figure(
                     r=4.5,
                 )
             )
+            named.append(_setting(setting, across(ratio), up(top1), place))
     told = "; ".join(f"{s} {setting} {ratio:.1f}x {top1:.2%}" for s, setting, ratio, top1 in points)
-    return _alone(420, f"Accuracy against ratio: {told}", parts)
+    # Words come last, so that no line crosses them.
+    return _alone(420, f"Accuracy against ratio: {told}", [*parts, *named])
+
+
+def _setting(setting: str, x: float, y: float, place: int) -> str:
+    """A point's few words in its series' colour, off the line that goes down to the right."""
+    is_above = place in _ABOVE
+    return tag(
+        "text",
+        words(setting),
+        class_=f"setting s{place}",
+        x=x + 7 if is_above else x - 7,
+        y=y - 6 if is_above else y + 15,
+        text_anchor=None if is_above else "end",
+    )
 
 
 def _panel(
@@ -277,10 +306,10 @@ def _panel(
     ]
     return "".join(
         [
-            left_axis(up, LEFT, RIGHT, plain),
-            tag("text", words(heading), x=LEFT, y=base - 134),
+            left_axis(up, across.start, across.end, plain),
+            tag("text", words(heading), x=across.start, y=base - 134),
             *bars,
-            tag("line", class_="axis", x1=LEFT, x2=RIGHT, y1=base, y2=base),
+            tag("line", class_="axis", x1=across.start, x2=across.end, y1=base, y2=base),
         ]
     )
 
@@ -316,7 +345,7 @@ def _stream(
 
     yield tag("text", words(heading), x=left, y=20)
     yield tag("text", words("share of symbols, %"), class_="tick", x=left, y=42)
-    yield left_axis(up, left, right, percent)
+    yield left_axis(up, left, right, percent, 4)
     yield from bars(shares, up, "s0")
     yield _whole_axis(across, 200, shown)
     said = f"bits a code: {symbols.mean_bits:.2f} on average, {symbols.fixed_bits} at fixed width"
