@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,19 @@ class StageResult:
     bits_per_weight: float | None
     epochs: float
     seconds: float
+
+
+_BROKEN = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ValueError,
+    OSError,
+)
+"""What reading a file that isn't a state may raise."""
 
 
 class Chain:
@@ -96,9 +110,15 @@ class Chain:
             torch.save(plain, temporary)
         log = self.path(LOG)
         before = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        kept = [line for line in before if json.loads(line)["stage"] < number]
+        kept = [line for line in before if _stage_of(line) < number]
         kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
         write_atomic(log, "".join(line + "\n" for line in kept).encode())
+
+    def broken_state(self) -> InputError:
+        """The error for a state that can't be used."""
+        return InputError(
+            f"{self.path(STATE)} isn't the state of this stage; delete it to begin the stage anew"
+        )
 
     def saved(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
         """The state of stage `number` if it was under way. Raises InputError for a broken file."""
@@ -110,10 +130,8 @@ class Chain:
             if plain.pop("number") != number:
                 return None
             history = [Progress(**line) for line in plain.pop("history")]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path} isn't the state of a stage; delete it to begin the stage anew"
-            ) from error
+        except _BROKEN as error:
+            raise self.broken_state() from error
         return plain, history
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -126,10 +144,13 @@ class Chain:
             plain = json.loads(report.read_text(encoding="utf-8"))
             before = plain["settings"]
             self.stages = [StageResult(**stage) for stage in plain["stages"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{report} isn't the report of a run; name another folder") from error
-        if before != self.settings:
             keys = self.settings.keys() | before.keys()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{report} isn't the report of a run; name another folder") from error
+        for stage in self.stages:
+            if not self.path(stage.file).is_file():
+                raise InputError(f"{self.folder} lacks {stage.file}; begin anew in another folder")
+        if before != self.settings:
             other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
             raise UsageError(
                 f"{self.folder} holds a run with another {', '.join(other)}; continue it with the "
@@ -143,6 +164,14 @@ class Chain:
             **(facts or {}),
         }
         write_atomic(self.path(REPORT), (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def _stage_of(line: str) -> int:
+    """The stage of a line of the log; a line that somebody has cut or changed counts for none."""
+    try:
+        return int(json.loads(line)["stage"])
+    except (ValueError, KeyError, TypeError):
+        return sys.maxsize
 
 
 def make_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ import torch
 
 import edgekit_models
 from edgekit.data import FASHION_MNIST
-from edgekit.errors import RecipeError, UsageError
+from edgekit.errors import InputError, RecipeError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
@@ -113,16 +113,21 @@ def finetune(
     if seed < 0:
         raise UsageError(f"seed must be at least 0, got {seed}")
     check_threads(threads)
+    if train_limit is not None and train_limit < 1:
+        raise UsageError(f"train_limit must be at least 1, got {train_limit}")
+    if teacher is not None and chosen.distillation is None:
+        raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
     work = load_task(task) if task is None or isinstance(task, str) else task
     settings = {
         "source": source,
-        "weights": None if weights is None else os.fspath(weights),
+        "weights": _named(weights),
+        "input_shape": input_shape,
         "recipe": chosen.to_dict(),
-        "data": data.name if isinstance(data, TrainingData) else str(data),
-        "preprocess": None if preprocess is None else os.fspath(preprocess),
+        "data": data.name if isinstance(data, TrainingData) else _named(data),
+        "preprocess": _named(preprocess),
         "train_limit": train_limit,
         "task": task if isinstance(task, str) else work.metric_name,
-        "teacher": None if teacher is None else os.fspath(teacher),
+        "teacher": _named(teacher),
         "seed": seed,
         "threads": threads,
     }
@@ -168,6 +173,17 @@ def finetune(
         return run.finish(source)
 
 
+def _named(given: object) -> str | None:
+    """What a run is resumed by: a name, and the digest of the file that it names, if it does."""
+    if given is None:
+        return None
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else type(given).__name__
+    if not isinstance(name, str) or not Path(name).is_file():
+        return str(name)
+    with Path(name).open("rb") as file:
+        return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
 def find_recipe(recipe: str | os.PathLike[str]) -> Path:
     """The file of a recipe that comes with edgekit, or the path as it is.
 
@@ -207,8 +223,6 @@ class _Run:
         if self.recipe.distillation is not None:
             taught = model if teacher is None else load_graph(teacher).model()
             self.teacher = Teacher(taught, self.recipe.distillation)
-        elif teacher is not None:
-            raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
         if self.chain.stages:
             return
         module = GraphModule(model)
@@ -245,7 +259,10 @@ class _Run:
         history: list[Progress] = []
         saved = self.chain.saved(number)
         if saved is not None:
-            tuning.restore(saved[0])
+            try:
+                tuning.restore(saved[0])
+            except (RuntimeError, KeyError, ValueError, TypeError) as error:
+                raise self.chain.broken_state() from error
             history = saved[1]
         while not tuning.is_finished:
             history.append(tuning.epoch())
@@ -276,6 +293,8 @@ class _Run:
         packed = self.chain.path(PACKED)
         files = [self.chain.path(stage.file) for stage in self.chain.stages[:-1]] + [packed]
         split = self.data.test
+        if not packed.is_file():
+            raise InputError(f"{packed} is gone; begin anew in another folder")
         test = (
             None
             if split is None

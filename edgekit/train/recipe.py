@@ -27,7 +27,10 @@ from edgekit.train.methods.masks import Schedule
 _MOST_EPOCHS = 10_000
 _HIGHEST_RATE = 10
 
-_LEAST_BATCH = 2
+_LEAST_BATCH, _MOST_BATCH = 2, 1 << 20
+_MOST_WEIGHT = 1e6
+_SHOWN = 60
+"""Characters of a wrong value in an error."""
 _HALF_BITS = 16
 CODING = ("share", "grid")
 """Kinds of stages that end with codes."""
@@ -200,10 +203,10 @@ class Distillation:
 
     def __post_init__(self) -> None:
         _check_share("share", self.share)
-        if not self.temperature > 0:
+        if not 0 < self.temperature <= _MOST_WEIGHT:
             raise RecipeError(f"temperature must be above 0, got {self.temperature}")
-        if self.features < 0 or self.flow < 0:
-            raise RecipeError("features and flow must be at least 0")
+        if not (0 <= self.features <= _MOST_WEIGHT and 0 <= self.flow <= _MOST_WEIGHT):
+            raise RecipeError("features and flow must be at least 0 and finite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class Recipe:
     coder: CoderName = "rans"
 
     def __post_init__(self) -> None:
-        if self.batch_size < _LEAST_BATCH:
+        if not _LEAST_BATCH <= self.batch_size <= _MOST_BATCH:
             raise RecipeError(f"batch_size must be at least {_LEAST_BATCH}, got {self.batch_size}")
         _check_choice("precision", self.precision, ("float32", "bfloat16"))
         _check_choice("coder", self.coder, get_args(CoderName))
@@ -291,9 +294,9 @@ def parse_recipe(table: Mapping[str, Any], name: str) -> Recipe:
 def _stage(entry: Mapping[str, Any], number: int) -> Stage:
     rest = dict(entry)
     kind = rest.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(
-            f"stage {number}: kind must be one of {', '.join(KINDS)}, got {kind!r}"
+            f"stage {number}: kind must be one of {', '.join(KINDS)}, got {str(kind)[:40]!r}"
             + _nearest(str(kind), KINDS)
         )
     try:
@@ -318,7 +321,7 @@ def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
         if key == "epochs":
             fits = isinstance(value, int | float) and not isinstance(value, bool)
         if not fits:
-            raise RecipeError(f"{where}: {key} can't be {value!r}")
+            raise RecipeError(f"{where}: {key} can't be {repr(value)[:_SHOWN]}")
     return made(**values)
 
 
@@ -350,9 +353,16 @@ def _check_share(key: str, value: float) -> None:
 def parse_pattern(text: str) -> tuple[int, int]:
     """`2:4` as (2, 4). Raises RecipeError."""
     keep, colon, group = text.partition(":")
-    if colon and keep.isdecimal() and group.isdecimal() and 0 < int(keep) < int(group) <= 64:
+    short = len(text) < len("00:000")
+    if (
+        short
+        and colon
+        and keep.isdecimal()
+        and group.isdecimal()
+        and 0 < int(keep) < int(group) <= 64
+    ):
         return int(keep), int(group)
-    raise RecipeError(f"can't read {text!r} as a pattern; write such as 2:4")
+    raise RecipeError(f"can't read {text[:_SHOWN]!r} as a pattern; write such as 2:4")
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -221,7 +221,10 @@ def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
     assert again.packed_bytes == len(before)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"settings": 3, "stages": [{}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{}", b'{"settings": 3, "stages": [{}]}', b'{"settings": [], "stages": []}', b"\xff"],
+)
 def test_a_broken_report_is_refused(model: Path, tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / REPORT).write_bytes(damage)
@@ -238,10 +241,39 @@ def test_a_broken_state_is_refused(model: Path, tmp_path: Path) -> None:
 
     with pytest.raises(_KilledError):
         run(model, tmp_path / "out", chosen, watch=kill)
-    (tmp_path / "out" / STATE).write_bytes(b"not a state")
+    state = tmp_path / "out" / STATE
+    whole = torch.load(state, weights_only=True)
 
-    with pytest.raises(InputError, match="delete it to begin the stage anew"):
-        run(model, tmp_path / "out", chosen, resume=True)
+    damaged = [{**whole, "module": {}}, {**whole, "generator": torch.zeros(3)}, [1], torch.ones(2)]
+    for content in [b"not a state", *damaged]:
+        if isinstance(content, bytes):
+            state.write_bytes(content)
+        else:
+            torch.save(content, state)
+        with pytest.raises(InputError, match="delete it to begin the stage anew"):
+            run(model, tmp_path / "out", chosen, resume=True)
+
+
+def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: Path) -> None:
+    rows = samples(64, 1)
+    chosen, data = recipe(Grid(epochs=1)), tmp_path / "rows.npz"
+    np.savez(data, inputs=rows.inputs.numpy(), labels=np.asarray(rows.labels))
+    finetune(str(model), tmp_path / "out", recipe=chosen, data=data)
+    before = data.read_bytes()
+    np.savez(data, inputs=rows.inputs.numpy() + 1, labels=np.asarray(rows.labels))
+
+    with pytest.raises(UsageError, match="another data"):
+        finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
+    data.write_bytes(before)
+    for missing in (PACKED, "0-float.onnx"):
+        (tmp_path / "out" / missing).unlink()
+        with pytest.raises(InputError, match="another folder"):
+            finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
+
+
+def test_a_limit_that_leaves_nothing_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="train_limit must be at least 1"):
+        run(model, tmp_path / "out", recipe(Grid()), train_limit=0)
 
 
 def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
