@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -150,14 +151,16 @@ class LayerStatistics:
     """What a layer sees over the calibration inputs.
 
     mean: (channels,) float64, the mean of each input channel over inputs and positions.
-    hessian: (inputs, inputs) float64, the sum of x x^T over sampled patches, or None where the
-        layer has no patches or several groups.
-    elements: numbers that flow into the layer for one input.
+    hessian: (inputs, inputs) float64, the sum of x x^T over sampled patches; (groups, inputs,
+        inputs) for a convolution in groups, each of which sees channels of its own; None where
+        the layer has no patches.
+    elements: numbers that flow into the layer for one input. inputs: how many inputs were seen.
     """
 
     mean: NDArray[np.float64]
     hessian: NDArray[np.float64] | None
     elements: int = 0
+    inputs: int = 0
 
 
 def layer_statistics(
@@ -183,17 +186,33 @@ def layer_statistics(
             elements[layer.weight] = source.size // len(source)
             sums = channel_means(layer, source).sum(axis=0, dtype=np.float64)
             means[layer.weight] = means.get(layer.weight, np.zeros_like(sums)) + sums
-            rows = patches(layer, source, shapes[layer.weight], rng)
+            rows = group_patches(layer, source, shapes[layer.weight], rng)
             if rows is not None:
-                product = np.asarray(rows.T @ rows, np.float64)
+                product = np.asarray(rows.swapaxes(-1, -2) @ rows, np.float64)
                 previous = hessians.get(layer.weight)
                 hessians[layer.weight] = product if previous is None else previous + product
     return {
         layer.weight: LayerStatistics(
-            means[layer.weight] / seen, hessians.get(layer.weight), elements[layer.weight]
+            means[layer.weight] / seen, hessians.get(layer.weight), elements[layer.weight], seen
         )
         for layer in layers
     }
+
+
+def joined(
+    first: Mapping[str, LayerStatistics], second: Mapping[str, LayerStatistics]
+) -> dict[str, LayerStatistics]:
+    """Statistics of the inputs of both together."""
+    return {name: _joined(found, second[name]) for name, found in first.items()}
+
+
+def _joined(first: LayerStatistics, second: LayerStatistics) -> LayerStatistics:
+    inputs = first.inputs + second.inputs
+    mean = (first.inputs * first.mean + second.inputs * second.mean) / inputs
+    hessian = None
+    if first.hessian is not None and second.hessian is not None:
+        hessian = first.hessian + second.hessian
+    return LayerStatistics(mean, hessian, first.elements, inputs)
 
 
 def blend_hessians(
@@ -214,7 +233,7 @@ def _blended(
 ) -> NDArray[np.float64] | None:
     if own is None or other is None:
         return own
-    size, others = np.trace(own), np.trace(other)
+    size, others = (np.trace(part, axis1=-2, axis2=-1).sum() for part in (own, other))
     if not (size > 0 and others > 0):
         return own
     return np.asarray((1 - share) * own + share * (size / others) * other)
@@ -235,14 +254,27 @@ def patches(
     shape: tuple[int, ...],
     rng: np.random.Generator,
 ) -> NDArray[np.float32] | None:
-    """Sampled input patches (samples, inputs of a filter) in the order of `Layer.filters`."""
+    """Sampled input patches (samples, inputs of a filter) in the order of `Layer.filters`.
+
+    None where they can't be cut, and for a convolution in groups, whose filters see several.
+    """
+    return group_patches(layer, source, shape, rng) if layer.mixes_channels else None
+
+
+def group_patches(
+    layer: Layer,
+    source: NDArray[np.float32],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+) -> NDArray[np.float32] | None:
+    """The same as `patches`, and (groups, samples, inputs of a filter) in groups."""
     if layer.op != "Conv":
         rows = source.reshape(-1, source.shape[-1])
         limit = _POSITIONS * len(source)
         if len(rows) > limit:
             rows = rows[rng.choice(len(rows), limit, replace=False)]
         return rows
-    if layer.strides is None or not layer.mixes_channels:
+    if layer.strides is None:
         return None
     top, left, bottom, right = layer.pads
     padded = np.pad(source, ((0, 0), (0, 0), (top, bottom), (left, right)))
@@ -253,6 +285,8 @@ def patches(
     ]
     height, width = windows.shape[2:4]
     chosen = rng.choice(height * width, min(_POSITIONS, height * width), replace=False)
-    # (N, C, positions, kh, kw) -> (N * positions, C * kh * kw)
+    # (N, groups * C, positions, kh, kw) -> (groups, N * positions, C * kh * kw)
     taken = windows[:, :, chosen // width, chosen % width]
-    return taken.transpose(0, 2, 1, 3, 4).reshape(-1, shape[1] * shape[2] * shape[3])
+    taken = taken.reshape(len(source), layer.groups, shape[1], len(chosen), *shape[2:])
+    rows = taken.transpose(1, 0, 3, 2, 4, 5).reshape(layer.groups, -1, math.prod(shape[1:]))
+    return rows[0] if layer.mixes_channels else rows

@@ -6,12 +6,13 @@ inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (erro
 ```
 
 The inputs need no labels. A fifth of them is held back: it chooses how errors are fed back
-and gives the divergence that is reported.
+and gives the divergence that is reported. Where inputs are few, the codes are then made once more
+with the statistics of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -19,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress import allocate
-from edgekit.compress.calibrate import LayerStatistics, Probe, blend_hessians, layer_statistics
+from edgekit.compress.calibrate import (
+    LayerStatistics,
+    Probe,
+    blend_hessians,
+    joined,
+    layer_statistics,
+)
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
@@ -106,7 +113,7 @@ class Calibration:
             for weight in graph.weights
             if weight.name not in {layer.weight for layer in self._layers}
         }
-        self._statistics = self._gather()
+        self._statistics, everything = self._gather()
         self._original = original or self._probe
         self._reference = self._original.outputs(inputs=self._held_back)
         self._kept = self._prune(sparsity)
@@ -119,18 +126,31 @@ class Calibration:
             others,
             self._kept,
         )
+        self._measured_on_all = replace(self._measured, statistics=everything)
 
-    def _gather(self) -> dict[str, LayerStatistics]:
-        """Statistics of the inputs, and for few pictures a share of noise's in the Hessians."""
+    def _gather(self) -> tuple[dict[str, LayerStatistics], dict[str, LayerStatistics]]:
+        """Statistics of the inputs that aren't held back, and of all.
+
+        For few pictures a share of noise's joins the Hessians of both.
+        """
         shapes = {name: weight.shape for name, weight in self._weights.items()}
         rng = np.random.default_rng(_SEED)
         found = layer_statistics(self._probe, self._layers, shapes, rng, self._inputs)
-        if self._is_noise or self._inputs.ndim != 4 or len(self._inputs) >= ENOUGH_INPUTS:
-            return found
+        if self._has_enough:
+            return found, found
+        held = layer_statistics(self._probe, self._layers, shapes, rng, self._held_back)
+        everything = joined(found, held)
+        if self._is_noise or self._inputs.ndim != 4:
+            return found, everything
         noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
         seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
         share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
-        return blend_hessians(found, seen, share)
+        return blend_hessians(found, seen, share), blend_hessians(everything, seen, share)
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether the inputs that aren't held back excite enough directions by themselves."""
+        return len(self._inputs) >= ENOUGH_INPUTS
 
     @property
     def _in_turn_inputs(self) -> NDArray[np.float32]:
@@ -176,6 +196,7 @@ class Calibration:
         """
         target = 8.0 * target_bytes
         best: Calibrated | None = None
+        found: Calibrated | None = None
         for _ in range(_SIZE_ROUNDS):
             try:
                 steps = self._steps(max(target, 1.0))
@@ -184,7 +205,10 @@ class Calibration:
                     f"no file of {target_bytes:,} bytes can be made of this model: graph, names "
                     "and biases leave no room for its weights"
                 ) from error
-            found = self._best_damping(steps)
+            # The damping that suits one size suits those near it.
+            found = self._best_damping(
+                steps, dampings=DAMPINGS if found is None else (found.damping,)
+            )
             size = packed_bytes(found)
             if size <= target_bytes:
                 best = found
@@ -290,11 +314,19 @@ class Calibration:
             for layer, weights in zip(self._layers, self._allocated(), strict=True)
         }
 
-    def _best_damping(self, steps: Steps, limit: int = allocate.CODE_LIMIT) -> Calibrated:
+    def _best_damping(
+        self,
+        steps: Steps,
+        limit: int = allocate.CODE_LIMIT,
+        dampings: Sequence[float] = DAMPINGS,
+    ) -> Calibrated:
         grids = Grids(steps, limit, self._finer)
-        tried = [self._judged(on_grids(self._measured, grids, damping)) for damping in DAMPINGS]
+        tried = [self._judged(on_grids(self._measured, grids, damping)) for damping in dampings]
         best = min(tried, key=lambda found: found.divergence)
-        if self._is_noise or len(self._inputs) < ENOUGH_INPUTS:
+        if not self._has_enough:
+            final = on_grids(self._measured_on_all, grids, best.damping)
+            return replace(best, coded=final.coded, biases=final.biases)
+        if self._is_noise:
             return best
         walked = in_turn(self._measured, grids, best.damping, self._in_turn_inputs)
         again = self._judged(walked)

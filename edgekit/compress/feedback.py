@@ -62,6 +62,48 @@ def error_feedback(
     return codes
 
 
+def grouped_feedback(
+    weights: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    hessians: NDArray[np.float64],
+    *,
+    damping: float,
+    limit: int = 127,
+    kept: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int8]:
+    """`error_feedback` of a convolution in groups, all groups at once.
+
+    hessians: (groups, inputs, inputs), of the channels that each group sees. A depthwise filter
+    has few inputs, but they are neighbours in a smooth picture: what one tap loses another makes
+    up for nearly whole.
+    """
+    if not damping > 0:
+        raise PlanError(f"damping must be above 0, got {damping}")
+    groups, inputs = hessians.shape[:2]
+    order = np.argsort(-np.diagonal(hessians, axis1=1, axis2=2), axis=1, kind="stable")
+    ordered = np.take_along_axis(
+        np.take_along_axis(hessians, order[:, :, None], 1), order[:, None, :], 2
+    )
+    factors = np.stack([_inverse_factor(hessian, damping) for hessian in ordered])
+    # (groups, filters of one, inputs)
+    remaining = weights.astype(np.float64).reshape(groups, -1, inputs)
+    remaining = np.take_along_axis(remaining, order[:, None, :], 2)
+    grid = steps.reshape(groups, -1)
+    mask = None
+    if kept is not None:
+        mask = np.take_along_axis(kept.reshape(remaining.shape), order[:, None, :], 2)
+    codes = np.zeros(remaining.shape, np.int8)
+    for column in range(inputs):
+        rounded = np.clip(np.rint(remaining[..., column] / grid), -limit, limit)
+        if mask is not None:
+            rounded *= mask[..., column]
+        codes[..., column] = rounded
+        error = (remaining[..., column] - rounded * grid) / factors[:, None, column, column]
+        remaining[..., column:] -= error[..., None] * factors[:, None, column, column:]
+    back = np.argsort(order, axis=1)
+    return np.take_along_axis(codes, back[:, None, :], 2).reshape(weights.shape)
+
+
 def _inverse_factor(hessian: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
     """Upper triangular U with U^T U the inverse of the damped, normalised Hessian."""
     mean = float(np.mean(np.diagonal(hessian)))

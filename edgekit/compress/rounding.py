@@ -17,7 +17,7 @@ from edgekit.compress import allocate
 from edgekit.compress.calibrate import LayerStatistics, Probe
 from edgekit.compress.carry_out import store
 from edgekit.compress.correct import output_shift
-from edgekit.compress.feedback import error_feedback
+from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.stages import layers_in_turn
 from edgekit.graph import Weight
@@ -128,10 +128,11 @@ def in_turn(
         layer, name = seen.layer, seen.layer.weight
         filters, shape = model.filters(layer), model.weights[name].shape
         found = paired_statistics(seen, shape, np.random.default_rng(_SEED))
-        wanted = filters
+        wanted, hessian = filters, model.statistics[name].hessian
         if found.hessian is not None and found.gap is not None:
-            wanted = make_up(filters, found.hessian, found.gap)
-        codes = _codes(model, layer, wanted, found.hessian, (grids, damping))
+            hessian = found.hessian
+            wanted = make_up(filters, hessian, found.gap)
+        codes = _codes(model, layer, wanted, hessian, (grids, damping))
         if layer.bias is not None:
             restored = codes * grids.steps[name][:, None]
             shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
@@ -156,7 +157,8 @@ def _codes(
     if hessian is None:
         pruned = filters if kept is None else filters * kept
         return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
-    return error_feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
+    feedback = error_feedback if hessian.ndim == 2 else grouped_feedback
+    return feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
 
 
 def _coded(

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import edgekit
-from edgekit.compress.calibrate import Probe, layer_statistics
+from edgekit.compress.calibrate import (
+    LayerStatistics,
+    Probe,
+    group_patches,
+    joined,
+    layer_statistics,
+    patches,
+)
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.correct import output_shift
 from edgekit.compress.goal import Goal, calibration_inputs, parse_size
@@ -22,7 +29,7 @@ from edgekit.compress.plan import make_plan
 from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph, load_graph
-from edgekit.graph.layers import find_layers
+from edgekit.graph.layers import Layer, find_layers
 from edgekit.packfile import open_packfile
 from edgekit.packfile.pictures import packed_preprocess
 from edgekit.preprocess import make_preprocess
@@ -68,8 +75,49 @@ def test_the_hessian_is_that_of_the_patches(graph: Graph, inputs: NDArray[np.flo
     assert hessian is not None
     assert hessian.shape == (9, 9)
     assert np.linalg.eigvalsh(hessian).min() > -1e-6
-    assert found["depthwise.weight"].hessian is None
+    assert found["depthwise.weight"].inputs == 9
     np.testing.assert_allclose(found["conv.weight"].mean, small.mean(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_patches_of_each_group_are_those_of_its_own_channels(rng: np.random.Generator) -> None:
+    source = rng.standard_normal((2, 6, 7, 7)).astype(np.float32)
+    layer = Layer("w", None, "x", "y", "Conv", groups=2, strides=(2, 1), pads=(1, 0, 1, 0))
+
+    found = group_patches(layer, source, (4, 3, 3, 3), rng)
+
+    assert found is not None
+    for group, channels in enumerate((source[:, :3], source[:, 3:])):
+        padded = np.pad(channels, ((0, 0), (0, 0), (1, 1), (0, 0)))
+        rows = np.array(
+            [
+                padded[number, :, row : row + 3, column : column + 3].reshape(-1)
+                for number in range(2)
+                for row in range(0, 7, 2)
+                for column in range(5)
+            ]
+        )
+        np.testing.assert_allclose(
+            found[group].T @ found[group], rows.T @ rows, rtol=1e-4, atol=1e-4
+        )
+    assert patches(layer, source, (4, 3, 3, 3), rng) is None
+
+
+def test_statistics_joined_are_those_of_all_inputs(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    layers, shapes = find_layers(graph), _shapes(graph)
+
+    def gathered(some: NDArray[np.float32]) -> dict[str, LayerStatistics]:
+        return layer_statistics(Probe(graph, some), layers, shapes, np.random.default_rng(0))
+
+    together = joined(gathered(inputs[:30]), gathered(inputs[30:]))
+
+    for name, found in gathered(inputs).items():
+        np.testing.assert_allclose(together[name].mean, found.mean, rtol=1e-5, atol=1e-6)
+        assert together[name].inputs == found.inputs == 40
+    dense = together["gemm.weight"].hessian
+    assert dense is not None
+    np.testing.assert_allclose(dense, gathered(inputs)["gemm.weight"].hessian, rtol=1e-4)
 
 
 def test_the_hessian_of_a_dense_layer_is_exact(graph: Graph, inputs: NDArray[np.float32]) -> None:

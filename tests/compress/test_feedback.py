@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit.compress.feedback import error_feedback
+from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.errors import PlanError
 
 
@@ -101,3 +101,30 @@ def test_a_damping_of_zero_is_refused(rng: np.random.Generator) -> None:
 
     with pytest.raises(PlanError, match="damping must be above 0"):
         error_feedback(weights, steps, hessian, damping=0.0)
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_groups_together_give_the_codes_of_each_by_itself(
+    rng: np.random.Generator, is_pruned: bool
+) -> None:
+    groups, filters, inputs = 5, 2, 9
+    samples = rng.standard_normal((groups, 60, inputs)).cumsum(axis=2)
+    hessians = samples.swapaxes(1, 2) @ samples
+    weights = rng.laplace(0, 0.1, (groups * filters, inputs)).astype(np.float32)
+    steps = rng.uniform(0.05, 0.2, len(weights)).astype(np.float32)
+    kept = rng.random(weights.shape) < 0.6 if is_pruned else None
+
+    codes = grouped_feedback(weights, steps, hessians, damping=0.1, kept=kept)
+
+    for group, hessian in enumerate(hessians):
+        rows = slice(group * filters, (group + 1) * filters)
+        mask = None if kept is None else kept[rows]
+        expected = error_feedback(weights[rows], steps[rows], hessian, damping=0.1, kept=mask)
+        np.testing.assert_array_equal(codes[rows], expected)
+
+
+def test_feedback_in_groups_refuses_no_damping(rng: np.random.Generator) -> None:
+    with pytest.raises(PlanError, match="damping"):
+        grouped_feedback(
+            np.ones((2, 4), np.float32), np.ones(2, np.float32), np.ones((2, 4, 4)), damping=0
+        )
