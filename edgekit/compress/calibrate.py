@@ -288,5 +288,5 @@ def group_patches(
     # (N, groups * C, positions, kh, kw) -> (groups, N * positions, C * kh * kw)
     taken = windows[:, :, chosen // width, chosen % width]
     taken = taken.reshape(len(source), layer.groups, shape[1], len(chosen), *shape[2:])
-    rows = taken.transpose(1, 0, 3, 2, 4, 5).reshape(layer.groups, -1, math.prod(shape[1:]))
-    return rows[0] if layer.mixes_channels else rows
+    grouped = taken.transpose(1, 0, 3, 2, 4, 5).reshape(layer.groups, -1, math.prod(shape[1:]))
+    return grouped[0] if layer.mixes_channels else grouped

@@ -34,7 +34,8 @@ class Calibrated:
     coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
     damping: of the error feedback.
     divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
-        with the same largest output. held_back: their number.
+        with the same largest output. held_back: their number. Where calibration had few inputs,
+        both are of codes made without these inputs, and `coded` was made with them.
     """
 
     coded: dict[str, CodedTensor]
