@@ -20,6 +20,8 @@ _SHORT_GAPS = 32
 """Longer gaps are drawn together."""
 _ABOVE = (1, 2)
 """Series whose points are named above them; the others below."""
+_RAISED = {1: 18}
+"""Of these two, one stands higher, since their points may fall together."""
 _LOWEST = 0.08
 """Accuracies further below the float model's are drawn at the edge, hollow."""
 
@@ -282,7 +284,7 @@ def _setting(setting: str, x: float, y: float, place: int) -> str:
         words(setting),
         class_=f"setting s{place}",
         x=x + 7 if is_above else x - 7,
-        y=y - 6 if is_above else y + 15,
+        y=y - _RAISED.get(place, 6) if is_above else y + 15,
         text_anchor=None if is_above else "end",
     )
 
