@@ -237,6 +237,11 @@ def timed(call: Callable[[], Any], seconds: list[float]) -> Any:
     return result
 
 
+def _stored(data: bytes) -> NDArray[np.uint8]:
+    """The codes of a file's only tensor, the file opened and checked as a user's call does."""
+    return native.StoredElements(data).decode(0)
+
+
 def coded_bytes(data: bytes) -> int:
     """Records and payload of a packed file."""
     return sum(
@@ -269,10 +274,10 @@ def measure(case: Case, others: list[Peer], rounds: int) -> dict[str, Row]:
         seconds: list[float] = []
         for _ in range(3 if coder == "huffman" else 1):
             data = encode(case.tensor, coder, seconds)
-        if not np.array_equal(native.decode_codes(data, 0), case.codes):
+        if not np.array_equal(native.StoredElements(data).decode(0), case.codes):
             sys.exit(f"{case.name}: decoded otherwise than coded")
         size = coded_bytes(data)
-        add(f"edgekit {coder}", size, seconds, lambda d=data: native.decode_codes(d, 0), rounds)  # type: ignore[misc]  # a bound default
+        add(f"edgekit {coder}", size, seconds, partial(_stored, data), rounds)
         if coder == "huffman":
             add(
                 "edgekit to float32",
@@ -392,10 +397,11 @@ def _sizes(network: str, variant: Variant, packed: Path) -> Iterator[Goal]:
     report = packing.measure(data)
     entropy, size, meanings = 0.0, 0, 0
     records = open_packfile(packed).records
+    elements = native.StoredElements(data)
     for number, (record, tensor) in enumerate(zip(records, report.tensors, strict=True)):
         if record.stored == Type.CODE:
             meaning = meaning_bytes(data, record)
-            entropy += entropy_bytes(native.decode_codes(data, number))
+            entropy += entropy_bytes(elements.decode(number))
             size += tensor.record_bytes + tensor.payload_bytes - meaning
             meanings += meaning
     sections = {section.name: section.bytes for section in report.sections}

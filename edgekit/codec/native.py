@@ -164,19 +164,36 @@ def decode_weights(file: Buffer, *, threads: int = 1, max_bytes: int) -> list[ND
     return arrays
 
 
-def decode_codes(file: Buffer, index: int) -> NDArray[np.uint8]:
-    """The flat codes of tensor `index`, or its stored bytes where it isn't coded."""
-    view, opened = _open(file)
-    tensor = ffi.new("ekd_tensor *")
-    _check(lib.ekd_find(opened, index, tensor), index)
-    out = np.empty(tensor.elements * lib.ekd_stored_bytes(tensor), np.uint8)
-    work = _work()
-    result = lib.ekd_decode_stored(
-        opened, tensor, work, lib.EKD_WORK_FAST, _write("uint8_t[]", out), out.size
-    )
-    _check(result, index)
-    del view
-    return out
+class StoredElements:
+    """The stored elements of a file's tensors, one tensor at a time.
+
+    The file is opened once, and tensors that are asked for in order are found in order. Raises
+    the FormatError of the rule that the file breaks.
+    """
+
+    def __init__(self, file: Buffer) -> None:
+        self._view, self._opened = _open(file)
+        self._tensor = ffi.new("ekd_tensor *")
+        self._has_begun = False
+
+    def decode(self, index: int) -> NDArray[np.uint8]:
+        """The flat codes of tensor `index`, or its stored bytes where it isn't coded."""
+        if not self._has_begun or index < self._tensor.index:
+            _check(lib.ekd_first(self._opened, self._tensor), index)
+            self._has_begun = True
+        while self._tensor.index < index:
+            _check(lib.ekd_next(self._opened, self._tensor), index)
+        out = np.empty(self._tensor.elements * lib.ekd_stored_bytes(self._tensor), np.uint8)
+        result = lib.ekd_decode_stored(
+            self._opened,
+            self._tensor,
+            _work(),
+            lib.EKD_WORK_FAST,
+            _write("uint8_t[]", out),
+            out.size,
+        )
+        _check(result, index)
+        return out
 
 
 def _work() -> Any:

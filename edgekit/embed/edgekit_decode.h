@@ -20,8 +20,8 @@
 
    C99, also C++. Needs <stddef.h> and <stdint.h> and no library: no allocation, no globals, no
    recursion. The caller owns every buffer. Any bytes may be given as a file: each read is checked,
-   and what breaks the format ends in a result that says so. Work memory is aligned for uint64_t
-   where EKD_WORK_FAST is used and for uint32_t otherwise.
+   and what breaks the format ends in a result that says so. Work memory is aligned for uint32_t;
+   only where it is aligned for uint64_t does it hold the large tables.
 
    Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_SHA256, EKD_NO_FAST (the large
    tables), EKD_NO_EIGHT (eight streams in turns: two chunks at once).
@@ -117,6 +117,14 @@ typedef struct {
     uint8_t is_single;
 } ekd__code;
 
+/* The scales of a tensor's channels in order, again from the first behind the last; private. */
+typedef struct {
+    size_t at;                    /* of the next channel's scale, or of the next exception's */
+    uint32_t channel, exceptions; /* next channel, exceptions that are left */
+    uint32_t skipped;             /* channels before the next exception */
+    float scale;                  /* of the channel before the next one */
+} ekd__scales;
+
 /* A tensor that is being decoded: what ekd_begin made of it. Its fields are private. */
 typedef struct {
     const ekd_file *file;
@@ -127,6 +135,7 @@ typedef struct {
     uint8_t *room; /* for the sequences of a sparse chunk, or null */
     size_t room_bytes;
     float *weights; /* of each code before its channel's scale, or null */
+    ekd__scales scales;
 } ekd_decoder;
 
 const char *ekd_result_name(ekd_result result);
@@ -941,6 +950,7 @@ ekd_result ekd_next_chunk(const ekd_file *file, const ekd_tensor *tensor, ekd_ch
 
 #ifndef EKD_NO_FLOAT
 static void ekd__fill_weights(ekd_decoder *decoder);
+static void ekd__rewind_scales(const ekd_file *file, const ekd_tensor *tensor, ekd__scales *scales);
 #endif
 
 static unsigned ekd__reversed(unsigned code, unsigned length) {
@@ -1041,7 +1051,7 @@ static ekd_result ekd__load_code(const ekd_file *file, const ekd_tensor *tensor,
 #ifndef EKD_NO_FAST
     /* Entries of several symbols pay where several fit, and where many symbols are decoded; a
        sparse tensor's sequences hold a part of its elements. */
-    if (table_bytes >= EKD__FAST_TABLES && !code->is_single &&
+    if (table_bytes >= EKD__FAST_TABLES && !((uintptr_t)table & 7) && !code->is_single &&
         tensor->elements >> (ekd__is_sparse(tensor) ? 2 : 0) >= EKD_FAST_ELEMENTS &&
         ekd__mean_bits(code) <= EKD__FAST_MEAN_BITS * 4096u) {
         code->bits = EKD__LONGEST;
@@ -1661,6 +1671,8 @@ ekd_result ekd_begin(const ekd_file *file, const ekd_tensor *tensor, void *work,
     decoder->table = (uint8_t *)work;
     decoder->table_bytes = work_bytes;
 #ifndef EKD_NO_FLOAT
+    if (tensor->scale_kind >= 2)
+        ekd__rewind_scales(file, tensor, &decoder->scales);
     if (work_bytes >= EKD_WORK_SMALL + 1024 && tensor->stored == EKD_TYPE_CODE) {
         decoder->weights = (float *)work;
         decoder->table += 1024;
@@ -1829,72 +1841,85 @@ static float ekd__read_float(const uint8_t *p, int is_half) {
     return value.number;
 }
 
-/* The scales of a tensor's channels in order, again from the first behind the last. */
-typedef struct {
-    const ekd_tensor *tensor;
-    ekd__cursor body; /* at the next channel's scale, or at the next exception's */
-    float common;
-    uint32_t channel, exceptions; /* next channel, exceptions that are left */
-    uint32_t skipped;             /* channels before the next exception */
-} ekd__scales;
+static float ekd__scale_at(const ekd_file *file, const ekd_tensor *tensor, ekd__scales *scales) {
+    float scale = ekd__read_float(file->data + scales->at, tensor->half_scales);
+    scales->at += tensor->half_scales ? 2 : 4;
+    return scale;
+}
 
-/* The fields were checked when the record was read. */
-static void ekd__next_exception(ekd__scales *scales) {
+/* Past a varint. The fields were checked when the record was read. */
+static uint32_t ekd__scale_varint(const ekd_file *file, const ekd_tensor *tensor,
+                                  ekd__scales *scales) {
+    ekd__cursor body;
+    uint32_t value = 0xFFFFFFFFu;
+    body.data = file->data;
+    body.at = scales->at;
+    body.end = tensor->next_at;
+    (void)ekd__varint(&body, &value);
+    scales->at = body.at;
+    return value;
+}
+
+static void ekd__next_exception(const ekd_file *file, const ekd_tensor *tensor,
+                                ekd__scales *scales) {
     scales->skipped = 0xFFFFFFFFu;
-    if (scales->exceptions && ekd__varint(&scales->body, &scales->skipped) == EKD_OK)
-        scales->exceptions--;
+    if (!scales->exceptions)
+        return;
+    scales->exceptions--;
+    scales->skipped = ekd__scale_varint(file, tensor, scales);
 }
 
-static void ekd__rewind_scales(ekd__scales *scales) {
-    const ekd_tensor *tensor = scales->tensor;
-    uint32_t count;
+static void ekd__rewind_scales(const ekd_file *file, const ekd_tensor *tensor,
+                               ekd__scales *scales) {
     scales->channel = scales->skipped = scales->exceptions = 0;
-    scales->body.at = tensor->scales_at;
+    scales->scale = 1.0f;
+    scales->at = tensor->scales_at;
     if (tensor->scale_kind == 3) { /* behind the common scale: a count, then a varint and a scale */
-        scales->body.at += tensor->half_scales ? 2 : 4;
+        (void)ekd__scale_at(file, tensor, scales);
+        (void)ekd__scale_varint(file, tensor, scales);
         scales->exceptions = tensor->exceptions;
-        (void)ekd__varint(&scales->body, &count);
-        ekd__next_exception(scales);
+        ekd__next_exception(file, tensor, scales);
     }
 }
 
-static float ekd__next_scale(ekd__scales *scales) {
-    const ekd_tensor *tensor = scales->tensor;
-    float scale = scales->common;
-    if (tensor->scale_kind < 2)
-        return scale;
-    if (scales->channel++ == tensor->dims[tensor->axis]) {
-        ekd__rewind_scales(scales);
-        scales->channel = 1;
-    }
-    if (tensor->scale_kind == 3 && scales->skipped--)
-        return scale;
-    scale = ekd__read_float(scales->body.data + scales->body.at, tensor->half_scales);
-    scales->body.at += tensor->half_scales ? 2 : 4;
-    if (tensor->scale_kind == 3)
-        ekd__next_exception(scales);
-    return scale;
-}
-
-static float ekd__seek_scale(ekd__scales *scales, const ekd_file *file, const ekd_tensor *tensor,
+/* A channel's scale, with kind 2 or 3. From channels before it this takes no more steps than there
+   are exceptions between, so that all chunks in order take as many as there are scales. */
+static float ekd__seek_scale(const ekd_file *file, const ekd_tensor *tensor, ekd__scales *scales,
                              uint32_t channel) {
-    float scale;
-    scales->tensor = tensor;
-    scales->body.data = file->data;
-    scales->body.end = tensor->next_at;
-    scales->common = 1.0f;
-    if (tensor->scale_kind)
-        scales->common = ekd__read_float(file->data + tensor->scales_at, tensor->half_scales);
-    ekd__rewind_scales(scales);
-    do
-        scale = ekd__next_scale(scales);
-    while (tensor->scale_kind >= 2 && scales->channel <= channel);
-    return scale;
+    uint32_t left;
+    if (channel + 1 == scales->channel)
+        return scales->scale;
+    if (channel < scales->channel)
+        ekd__rewind_scales(file, tensor, scales);
+    left = channel - scales->channel;
+    scales->channel = channel + 1;
+    if (tensor->scale_kind == 2) {
+        scales->at += (size_t)left * (tensor->half_scales ? 2 : 4);
+        return scales->scale = ekd__scale_at(file, tensor, scales);
+    }
+    for (; left > scales->skipped; left--) {
+        left -= scales->skipped;
+        (void)ekd__scale_at(file, tensor, scales);
+        ekd__next_exception(file, tensor, scales);
+    }
+    if (left == scales->skipped) {
+        scales->scale = ekd__scale_at(file, tensor, scales);
+        ekd__next_exception(file, tensor, scales);
+    } else {
+        scales->scale = ekd__read_float(file->data + tensor->scales_at, tensor->half_scales);
+        scales->skipped -= left + 1;
+    }
+    return scales->scale;
 }
 
 float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel) {
     ekd__scales scales;
-    return ekd__seek_scale(&scales, file, tensor, channel);
+    if (!tensor->scale_kind)
+        return 1.0f;
+    if (tensor->scale_kind == 1)
+        return ekd__read_float(file->data + tensor->scales_at, tensor->half_scales);
+    ekd__rewind_scales(file, tensor, &scales);
+    return ekd__seek_scale(file, tensor, &scales, channel);
 }
 
 /* Elements of one scale that follow each other: dims behind the axis. */
@@ -1981,24 +2006,26 @@ static void ekd__look_up(const ekd_decoder *decoder, float scale, const uint8_t 
 
 /* Codes at the end of `out` become weights, forwards and in place: a weight is at least as wide as
    its code, so what is written never passes what is still to be read. */
-static void ekd__restore_codes(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+static void ekd__restore_codes(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
     const ekd_tensor *tensor = decoder->tensor;
     const int is_fast = decoder->weights && tensor->restored == EKD_TYPE_F32;
     const int has_channels = tensor->scale_kind >= 2;
     const uint32_t run = ekd__run(tensor);
     size_t width = ekd_restored_bytes(tensor);
     const uint8_t *codes = out + chunk->elements * (width - 1);
-    uint32_t done, count, i, left = run - chunk->first % run;
-    ekd__scales scales;
-    float scale = 1.0f;
-    if (has_channels)
-        scale = ekd__seek_scale(&scales, decoder->file, tensor,
-                                chunk->first / run % tensor->dims[tensor->axis]);
+    uint32_t done, count, i, channel = 0, left = run - chunk->first % run;
+    float scale = 1.0f; /* one for all is in the weights already */
+    if (has_channels) {
+        channel = chunk->first / run % tensor->dims[tensor->axis];
+        scale = ekd__seek_scale(decoder->file, tensor, &decoder->scales, channel);
+    }
     for (done = 0; done < chunk->elements; done += count, left -= count) {
         if (!left) {
             left = run;
-            if (has_channels)
-                scale = ekd__next_scale(&scales);
+            if (has_channels) {
+                channel = channel + 1 < tensor->dims[tensor->axis] ? channel + 1 : 0;
+                scale = ekd__seek_scale(decoder->file, tensor, &decoder->scales, channel);
+            }
         }
         count = chunk->elements - done < left ? chunk->elements - done : left;
         if (is_fast) {
@@ -2033,7 +2060,7 @@ static void ekd__native_order(uint8_t *out, size_t width, uint32_t elements) {
 }
 
 /* Stored elements at the end of `out` become restored ones that fill it. */
-static void ekd__restore(const ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
+static void ekd__restore(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out) {
     const ekd_tensor *tensor = decoder->tensor;
     size_t stored = ekd_stored_bytes(tensor), restored = ekd_restored_bytes(tensor);
     uint32_t i;
@@ -2092,7 +2119,7 @@ static ekd_result ekd__decode_one(ekd_decoder *decoder, const ekd_chunk *chunk, 
 }
 
 #if !defined(EKD_NO_FAST) && !defined(EKD_NO_EIGHT)
-static ekd_result ekd__decode_two(const ekd_decoder *decoder, const ekd_chunk *first,
+static ekd_result ekd__decode_two(ekd_decoder *decoder, const ekd_chunk *first,
                                   const ekd_chunk *second, uint8_t *out, size_t width,
                                   int is_restored) {
     size_t unused = width - ekd_stored_bytes(decoder->tensor);

@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,7 +120,7 @@ class PackedModel:
             return {tensor.name: dequantize(tensor) for tensor in self.tensors(decoder=decoder)}
 
     def _fetch(self, decoder: Decoder) -> Fetch | None:
-        return partial(native.decode_codes, self.data) if use_native(decoder) else None
+        return native.StoredElements(self.data).decode if use_native(decoder) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,11 +66,13 @@ def test_weights_are_the_plain_reference_to_the_bit(
 
 
 def test_codes_come_back_flat(model: CompressedModel) -> None:
-    data = pack(model)
+    elements = native.StoredElements(pack(model))
 
-    for index, tensor in enumerate(model.tensors):
+    # Backwards too, and one twice.
+    for index in [*range(len(model.tensors)), len(model.tensors) - 1, 0]:
+        tensor = model.tensors[index]
         assert isinstance(tensor, CodedTensor)
-        assert native.decode_codes(data, index).tobytes() == tensor.codes.tobytes()
+        assert elements.decode(index).tobytes() == tensor.codes.tobytes()
 
 
 def test_restored_bytes_are_counted_before_memory_is_taken(model: CompressedModel) -> None:
@@ -136,7 +138,7 @@ def test_reading_weights_takes_the_same_way(model: CompressedModel) -> None:
 
 def test_an_index_behind_the_last_tensor_is_refused(model: CompressedModel) -> None:
     with pytest.raises(FormatError):
-        native.decode_codes(pack(model), 99)
+        native.StoredElements(pack(model)).decode(99)
 
 
 def test_a_code_above_the_codebook_is_corrupt() -> None:

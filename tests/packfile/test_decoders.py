@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgekit.codec import native
 from edgekit.errors import FormatError, UsageError
 from edgekit.packfile import open_packfile, pack, read_packfile, read_weights
 from edgekit.packfile.layout import Mode
 from edgekit.tensors import CodedTensor, CompressedModel, dequantize
-from tests.golden.building import File, coded
+from tests.golden.building import File, coded, varint
 from tests.golden.make_golden import FOLDER
 from tests.packfile.models import coded_tensors, laplacian, one, sample_model
 
@@ -55,8 +57,82 @@ def test_chunks_of_any_number_and_streams_are_the_same_bits(
     tensor = coded(grid, Mode.DIRECT, streams=streams, chunk_log2=chunk_log2)
     data = File((tensor,)).to_bytes()
 
-    assert native.decode_codes(data, 0).tobytes() == grid.codes.tobytes()
+    assert native.StoredElements(data).decode(0).tobytes() == grid.codes.tobytes()
     assert read_weights(data, decoder="native")["w"].tobytes() == dequantize(grid).tobytes()
+
+
+def scale_fields(
+    scale: NDArray[np.float32], axis: int, *, common: float | None
+) -> tuple[int, bytes]:
+    """Scale kind and fields (docs/format.md, 3.3): each scale, or `common` and exceptions."""
+    if common is None:
+        return 2, varint(axis) + scale.astype("<f4").tobytes()
+    places = np.flatnonzero(scale != np.float32(common))
+    gaps = np.diff(places, prepend=-1) - 1
+    exceptions = b"".join(
+        varint(int(gap)) + scale[place : place + 1].astype("<f4").tobytes()
+        for gap, place in zip(gaps, places, strict=True)
+    )
+    head = varint(axis) + np.array([common], "<f4").tobytes() + varint(places.size)
+    return 3, head + exceptions
+
+
+@needs_native
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9)),
+    st.integers(0, 2),
+    st.sampled_from([None, 0.05, 0.5, 0.95]),
+    st.sampled_from([Mode.DIRECT, Mode.GAP, Mode.MASK, Mode.RAW]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None, max_examples=150)
+def test_scales_along_any_axis_over_any_chunks_are_the_same_bits(
+    shape: tuple[int, int, int], axis: int, share: float | None, mode: Mode, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codes = rng.laplace(0, 2, shape).clip(-127, 127).astype(np.int8)
+    scale = rng.uniform(0.1, 2, shape[axis]).astype(np.float32)
+    if share is not None:
+        scale[rng.random(scale.size) > share] = 1
+        # An exception at least, as the format wants it.
+        scale[rng.integers(scale.size)] = 3
+    grid = CodedTensor("w", "float32", codes, scale, axis)
+    common = None if share is None else 1.0
+    tensor = coded(grid, mode, scales=scale_fields(scale, axis, common=common))
+    data = File((tensor,)).to_bytes()
+
+    weights = read_weights(data, decoder="native")["w"]
+
+    assert weights.tobytes() == dequantize(grid).tobytes()
+    assert read_weights(data, decoder="numpy")["w"].tobytes() == weights.tobytes()
+
+
+@needs_native
+def test_a_channel_for_every_element_costs_a_step_each() -> None:
+    """A search from the first channel for each chunk would take a minute here, not a moment."""
+    channels = 1 << 22
+    scale = np.ones(channels, np.float32)
+    scale[0] = 2
+    grid = CodedTensor("w", "float32", np.zeros(channels, np.int8), scale)
+    tensor = coded(grid, Mode.GAP, scales=scale_fields(scale, 0, common=1.0))
+
+    weights = read_weights(File((tensor,)).to_bytes(), decoder="native")["w"]
+
+    assert weights.shape == (channels,)
+    assert not weights.any()
+
+
+@needs_native
+def test_many_tensors_are_read_in_one_pass() -> None:
+    """Opening the file for each of them would take minutes here."""
+    count = 20_000
+    one_code = CodedTensor("w", "float32", np.ones(1, np.int8), np.array(0.5, np.float32))
+    tensors = (replace(one_code, name=f"w{index}") for index in range(count))
+    data = File(tuple(coded(tensor, Mode.CONSTANT) for tensor in tensors)).to_bytes()
+
+    model = read_packfile(data, decoder="native")
+
+    assert len(model.tensors) == count
 
 
 @needs_native
