@@ -82,11 +82,11 @@ class Walk:
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Histograms before pruning, and of what is left after it."""
         edges = self.edges()
-        left = self.pruned[self.pruned != 0]
-        return tuple(  # type: ignore[return-value]
+        before, left = (
             np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
-            for values in (self.before, left)
+            for values in (self.before, self.pruned[self.pruned != 0])
         )
+        return before, left
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -80,7 +80,7 @@ class Run:
                 inputs = self.data.augment(inputs, self.generator)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.task.loss(self.model(inputs), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
             value = loss.item()

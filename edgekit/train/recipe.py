@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from edgekit.compress.cluster import Start
 from edgekit.compress.prune import check_sparsity
@@ -23,6 +23,9 @@ from edgekit.compress.surgery import check_surgery
 from edgekit.errors import PlanError, RecipeError
 from edgekit.packfile.writer import CoderName
 from edgekit.train.methods.masks import Schedule
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _MOST_EPOCHS = 10_000
 _HIGHEST_RATE = 10
@@ -35,7 +38,7 @@ _HALF_BITS = 16
 CODING = ("share", "grid")
 """Kinds of stages that end with codes."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +310,7 @@ def _stage(entry: Mapping[str, Any], number: int) -> Stage:
 
 def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
     """An object of a dataclass from plain values, their types checked against its defaults."""
-    known = {entry.name: entry for entry in fields(made)}  # type: ignore[arg-type]
+    known = {entry.name: entry for entry in fields(made)}
     _check_keys(values, known, where)
     for key, value in values.items():
         default = known[key].default

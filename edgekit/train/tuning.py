@@ -175,7 +175,7 @@ class Tuning:
         loss = self._loss(channels_last(part.inputs), part.labels)
         penalty = self.method.penalty()
         total = loss if penalty is None else loss + penalty
-        (total * part.share).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(total * part.share)
         self.workers.sum_gradients(self._parameters)
         self.method.after_gradients()
         self.optimizer.step()

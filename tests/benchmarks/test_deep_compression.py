@@ -52,7 +52,7 @@ def numbers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 def elements(picture: str, name: str) -> list[minidom.Element]:
     # Our own picture, not a stranger's.
-    return minidom.parseString(picture).getElementsByTagName(name)  # noqa: S318
+    return minidom.parseString(picture).getElementsByTagName(name)  # noqa: S318 - a picture of our own
 
 
 def texts(picture: str) -> list[str]:

@@ -18,7 +18,7 @@ from edgekit.compress.pipeline import compress
 from edgekit.compress.run_form import graph_of
 from edgekit.errors import PlanError, UsageError
 from edgekit.packfile import open_packfile, read_packfile
-from tests.int8_nets import branchy, inputs, mean_and_matmul
+from tests.int8_nets import CHANNELS, branchy, inputs, mean_and_matmul
 from tests.support import Cli
 
 NET = branchy().SerializeToString()
@@ -170,19 +170,35 @@ def test_a_plan_repeats_what_was_chosen_by_time(cli: Cli, tmp_path: Path) -> Non
 
 def test_layers_whose_8_bits_cost_most_stay_float() -> None:
     net = branchy()
-    (weight,) = (tensor for tensor in net.graph.initializer if tensor.name == "right")
-    values = onnx.numpy_helper.to_array(weight).copy()
-    # One filter so large that its outputs leave the others a few steps of their common grid.
-    values[0] *= 300
-    weight.CopyFrom(onnx.numpy_helper.from_array(values, "right"))
+    # One channel a hundred times as large, which the head takes back: float answers are the same,
+    # but its outputs leave the other channels a few steps of their common grid.
+    scaled = {
+        "right": (np.s_[0], 100),
+        "right.bias": (np.s_[0], 100),
+        "head": (np.s_[:, CHANNELS], 0.01),
+    }
+    for weight in net.graph.initializer:
+        if weight.name in scaled:
+            values = onnx.numpy_helper.to_array(weight).copy()
+            place, factor = scaled[weight.name]
+            values[place] *= np.float32(factor)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    spoilt = net.SerializeToString()
 
-    report = compress(
-        net.SerializeToString(), None, dry_run=True, calibration=inputs(60), run_as="int8"
+    chosen, everything = (
+        compress(
+            spoilt, None, dry_run=True, calibration=inputs(60), run_as="int8", int8_floats=floats
+        ).run_form
+        for floats in (None, ())
     )
 
-    assert report.run_form is not None
+    assert chosen is not None
+    assert chosen.divergence is not None
+    assert everything is not None
+    assert everything.divergence is not None
     # Not one of the first layers, which may stay float for their speed: it was found.
-    assert "right" in report.run_form.floats
+    assert "right" in chosen.floats
+    assert chosen.divergence < everything.divergence
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_form_that_is_missing_is_one_line_with_the_way_out(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="only packed files"):
         edgekit.load(branchy().SerializeToString(), run_as="int8")
     with pytest.raises(UsageError, match="run_as must be"):
-        edgekit.load(tmp_path / "plain.ekp", run_as="int4")  # type: ignore[arg-type]
+        edgekit.load(tmp_path / "plain.ekp", run_as="int4")  # type: ignore[arg-type]  # the mistake
 
 
 @pytest.mark.parametrize(

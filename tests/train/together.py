@@ -52,7 +52,7 @@ def main(model: str, source: str, log: str) -> None:
                 optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(module(part.inputs)[0], part.labels)
                 loss = loss * part.share
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 workers.sum_gradients([*module.parameters(), unused])
                 assert unused.grad is None
                 optimizer.step()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -151,6 +153,14 @@ def _range(_node: Node) -> Operator:
     return lambda start, limit, delta: torch.arange(start.item(), limit.item(), delta.item())
 
 
+_PADDING: dict[str, Literal["reflect", "edge", "wrap"]] = {
+    "reflect": "reflect",
+    "edge": "edge",
+    "wrap": "wrap",
+}
+"""numpy's names of ONNX's modes."""
+
+
 def _pad(node: Node) -> Operator:
     mode = node.text("mode", "constant")
     fixed, fill = node.integers("pads"), node.number("value", 0.0)
@@ -181,9 +191,7 @@ def _pad(node: Node) -> Operator:
 def _beyond(size: int, front: int, back: int, mode: str) -> Tensor:
     """The index that each place of a padded axis takes its number from."""
     inside = np.arange(size)[max(-front, 0) : size - max(-back, 0)]
-    kind = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode]
-    padded = np.pad(inside, (max(front, 0), max(back, 0)), mode=kind)  # type: ignore[call-overload]
-    return torch.from_numpy(padded)
+    return torch.from_numpy(np.pad(inside, (max(front, 0), max(back, 0)), mode=_PADDING[mode]))
 
 
 def _depth_to_space(node: Node) -> Operator:
