@@ -1,7 +1,7 @@
 """The recipes on the shipped Fashion-MNIST networks: size and accuracy over several seeds.
 
 Each run is `edgekit finetune NETWORK --recipe RECIPE --seed N`; its folder stays, and a run that
-was interrupted goes on. Accuracy is top-1 on the 10,000 test images, which chose nothing.
+was interrupted goes on. Accuracy is top-1 on the 10,000 test images; no run chooses by them.
 """
 
 from __future__ import annotations

@@ -8,19 +8,17 @@ that every later stage and every app prepares pictures as calibration did.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError
+from edgekit.toml_files import read_toml, unknown_setting
 
 Channels = Literal["rgb", "bgr", "gray"]
 Layout = Literal["nchw", "nhwc"]
@@ -121,12 +119,7 @@ def make_preprocess(spec: str | os.PathLike[str], shape: Sequence[int]) -> Prepr
     text = os.fspath(spec)
     if not text.endswith(".toml"):
         return _preset(text, shape, {})
-    try:
-        table = tomllib.loads(Path(spec).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"can't read {text}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{text} isn't TOML: {error}") from error
+    table = read_toml(spec, DataError)
     preset = table.pop("preset", "unit")
     try:
         return _preset(str(preset), shape, table)
@@ -181,10 +174,7 @@ def _preset(name: str, shape: Sequence[int], changes: Mapping[str, Any]) -> Prep
     allowed = {field.name for field in fields(Preprocess)}
     for key in changes:
         if key not in allowed:
-            near = difflib.get_close_matches(key, sorted(allowed), 1)
-            raise DataError(
-                f"no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            raise DataError(unknown_setting(key, allowed))
     layout, depth, height, width = _axes(shape, changes.get("layout"))
     given = {key: _plain(key, value) for key, value in changes.items()}
     height, width = given.get("height", height), given.get("width", width)

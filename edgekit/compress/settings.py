@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, get_args
 
 from edgekit.compress.goal import Goal
@@ -19,6 +16,7 @@ from edgekit.errors import PlanError
 from edgekit.files import write_atomic
 from edgekit.packfile.activations import RunAs
 from edgekit.packfile.writer import CoderName
+from edgekit.toml_files import read_toml, unknown_setting
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "bits": int,
@@ -97,18 +95,10 @@ def write_settings(settings: Settings, path: str | os.PathLike[str]) -> None:
 def read_settings(path: str | os.PathLike[str]) -> Settings:
     """Read a plan file. Raises PlanError that names the key, and the nearest to a misspelt one."""
     name = os.fspath(path)
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"can't read the plan {name}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{name} isn't TOML: {error}") from error
+    table = read_toml(path, PlanError, what="the plan")
     for key, value in table.items():
         if key not in _KINDS:
-            near = difflib.get_close_matches(key, _KINDS, 1)
-            raise PlanError(
-                f"{name}: no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            raise PlanError(f"{name}: {unknown_setting(key, _KINDS)}")
         kind = _KINDS[key]
         if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
             raise PlanError(f"{name}: {key} can't be {value!r}")

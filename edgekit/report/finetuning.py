@@ -32,7 +32,7 @@ def render_card(report: FinetuneReport, command: str) -> str:
     )
     samples = f"{report.validation_samples:,} validation samples"
     if report.test_samples:
-        samples += f" and {report.test_samples:,} test samples, which were used once, at the end"
+        samples += f" and {report.test_samples:,} test samples, measured when the run was over"
     return f"""# {PurePath(report.source).stem}, {report.recipe.name}
 
 `{PurePath(report.output).name}`: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller

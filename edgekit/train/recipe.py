@@ -8,9 +8,7 @@ The fields of the classes below are the keys, with their meanings and defaults.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from edgekit.compress.quantize import MAX_BITS, check_bits
 from edgekit.compress.surgery import check_surgery
 from edgekit.errors import PlanError, RecipeError
 from edgekit.packfile.writer import CoderName
+from edgekit.toml_files import nearest, read_toml, unknown_setting
 from edgekit.train.methods.masks import Schedule
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Train:
     """Train the source from random weights first; for a source of modules, on Fashion-MNIST."""
 
     kind: ClassVar[str] = "train"
-    epochs: float = 12
+    epochs: float = 12.0
     learning_rate: float = 0.05
 
     def __post_init__(self) -> None:
@@ -63,7 +62,7 @@ class Retrain:
     """
 
     kind: ClassVar[str] = "retrain"
-    epochs: float = 1
+    epochs: float = 1.0
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
@@ -87,7 +86,7 @@ class Prune:
     rank: str = "magnitude"
     schedule: Schedule = "cubic"
     pruning_share: float = 0.5
-    epochs: float = 2
+    epochs: float = 2.0
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
@@ -109,7 +108,7 @@ class Channels:
 
     kind: ClassVar[str] = "channels"
     keep: float = 0.7
-    epochs: float = 2
+    epochs: float = 2.0
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
@@ -126,7 +125,7 @@ class LowRank:
 
     kind: ClassVar[str] = "low-rank"
     energy: float = 0.9
-    epochs: float = 2
+    epochs: float = 2.0
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
@@ -144,7 +143,7 @@ class Share:
     kind: ClassVar[str] = "share"
     bits: int = 6
     start: Start = "linear"
-    epochs: float = 1
+    epochs: float = 1.0
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
@@ -170,7 +169,7 @@ class Grid:
     steps: str = "tensor"
     bias_bits: int = 16
     activations: bool = False
-    epochs: float = 2
+    epochs: float = 2.0
     learning_rate: float = 0.02
 
     def __post_init__(self) -> None:
@@ -253,12 +252,7 @@ class Recipe:
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read and check a recipe file. Raises RecipeError that names the file and the key."""
     name = os.fspath(path)
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"can't read the recipe {name}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{name} isn't TOML: {error}") from error
+    table = read_toml(path, RecipeError, what="the recipe")
     try:
         return parse_recipe(table, Path(path).stem)
     except (RecipeError, PlanError) as error:
@@ -300,7 +294,7 @@ def _stage(entry: Mapping[str, Any], number: int) -> Stage:
     if not isinstance(kind, str) or kind not in KINDS:
         raise RecipeError(
             f"stage {number}: kind must be one of {', '.join(KINDS)}, got {str(kind)[:40]!r}"
-            + _nearest(str(kind), KINDS)
+            + nearest(str(kind), KINDS)
         )
     try:
         return _filled(KINDS[kind], rest, "it")
@@ -314,15 +308,14 @@ def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
     _check_keys(values, known, where)
     for key, value in values.items():
         default = known[key].default
-        if default is MISSING or default is None or value is None:
-            fits = not isinstance(value, str | bool) or default is MISSING
-        elif isinstance(default, float):
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(default, float):
+            fits = is_number
+        elif default is None:
+            fits = value is None or is_number or isinstance(value, Distillation)
         else:
-            fits = type(value) is type(default)
-        # Whole epochs may be written without a point.
-        if key == "epochs":
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
+            # Fields without a default are filled in here, not from the file.
+            fits = default is MISSING or type(value) is type(default)
         if not fits:
             raise RecipeError(f"{where}: {key} can't be {repr(value)[:_SHOWN]}")
     return made(**values)
@@ -331,12 +324,7 @@ def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
 def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any] | set[str], where: str) -> None:
     for key in values:
         if key not in known:
-            raise RecipeError(f"{where} has no setting {key!r}{_nearest(key, known)}")
-
-
-def _nearest(key: str, known: Mapping[str, Any] | set[str]) -> str:
-    near = difflib.get_close_matches(key, sorted(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+            raise RecipeError(f"{where} has {unknown_setting(key, known)}")
 
 
 def _check_rhythm(epochs: float, learning_rate: float) -> None:

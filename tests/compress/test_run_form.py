@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 import edgekit
 from edgekit.compress import run_form
@@ -168,20 +169,23 @@ def test_a_plan_repeats_what_was_chosen_by_time(cli: Cli, tmp_path: Path) -> Non
     assert (tmp_path / "one.ekp").read_bytes() == (tmp_path / "two.ekp").read_bytes()
 
 
+def factor(count: int, first: float) -> NDArray[np.float32]:
+    """Ones, but for the first."""
+    return np.array([first] + [1] * (count - 1), np.float32)
+
+
 def test_layers_whose_8_bits_cost_most_stay_float() -> None:
     net = branchy()
     # One channel a hundred times as large, which the head takes back: float answers are the same,
     # but its outputs leave the other channels a few steps of their common grid.
-    scaled = {
-        "right": (np.s_[0], 100),
-        "right.bias": (np.s_[0], 100),
-        "head": (np.s_[:, CHANNELS], 0.01),
+    factors = {
+        "right": factor(CHANNELS, 100)[:, None, None, None],
+        "right.bias": factor(CHANNELS, 100),
+        "head": np.concatenate([np.ones(CHANNELS, np.float32), factor(CHANNELS, 0.01)]),
     }
     for weight in net.graph.initializer:
-        if weight.name in scaled:
-            values = onnx.numpy_helper.to_array(weight).copy()
-            place, factor = scaled[weight.name]
-            values[place] *= np.float32(factor)
+        if weight.name in factors:
+            values = onnx.numpy_helper.to_array(weight) * factors[weight.name]
             weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     spoilt = net.SerializeToString()
 

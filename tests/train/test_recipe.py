@@ -72,6 +72,8 @@ def test_settings_are_read_and_the_rest_is_default() -> None:
         (stage(bits=True), "bits can't be True"),
         (stage(bits_per_weight="2"), "bits_per_weight can't be '2'"),
         (stage(bits_per_weight=-1), "above 0"),
+        (stage(bits_per_weight=[1]), r"bits_per_weight can't be \[1\]"),
+        (stage(epochs=[1]), r"epochs can't be \[1\]"),
         (stage(epochs=-1), "epochs must be in"),
         (stage(epochs=float("nan")), "epochs must be in"),
         (stage(learning_rate=0), "learning_rate must be"),
