@@ -325,7 +325,7 @@ class Calibration:
         best = min(tried, key=lambda found: found.divergence)
         if not self._has_enough:
             final = on_grids(self._measured_on_all, grids, best.damping)
-            return replace(best, coded=final.coded, biases=final.biases)
+            return replace(best, coded=final.coded, biases=final.biases, is_rejoined=True)
         if self._is_noise:
             return best
         walked = in_turn(self._measured, grids, best.damping, self._in_turn_inputs)

@@ -251,6 +251,7 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
             "divergence": round(found.divergence, 6),
             "agreement": round(found.agreement, 6),
             "held_back": found.held_back,
+            **({"rejoined": True} if found.is_rejoined else {}),
         }
     return {
         "name": graph.name,

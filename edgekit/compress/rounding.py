@@ -34,8 +34,9 @@ class Calibrated:
     coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
     damping: of the error feedback.
     divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
-        with the same largest output. held_back: their number. Where calibration had few inputs,
-        both are of codes made without these inputs, and `coded` was made with them.
+        with the same largest output. held_back: their number.
+    is_rejoined: whether both are of codes made without these inputs, and `coded` was then made
+        with them, as there were few.
     """
 
     coded: dict[str, CodedTensor]
@@ -44,6 +45,7 @@ class Calibrated:
     divergence: float = 0.0
     agreement: float = 0.0
     held_back: int = 0
+    is_rejoined: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

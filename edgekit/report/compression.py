@@ -94,6 +94,8 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
             f"calibrated on {report.recipe['calibration']}; {metrics['held_back']} held-back "
             f"inputs: {metrics['divergence']:.4f} nats, same top-1 {metrics['agreement']:.1%}"
         )
+        if metrics.get("rejoined"):
+            lines.append("that was before the codes of the file were made with all inputs")
     if "original" in report.metrics:
         lines.append(_original(report.metrics["original"], report.recipe.get("calibration")))
     if "evaluation" in report.metrics:

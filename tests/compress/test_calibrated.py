@@ -226,6 +226,8 @@ def test_a_target_size_is_kept_and_nearly_used(
 
     assert 0.93 * target <= report.file_bytes <= target
     assert report.metrics["held_back"] == 8
+    # Of 40 inputs: the file's codes were made with all of them.
+    assert report.metrics["rejoined"]
 
 
 def test_a_size_that_no_grid_reaches_is_refused(
