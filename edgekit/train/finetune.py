@@ -25,6 +25,7 @@ from edgekit.files import write_atomic
 from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.writer import pack
+from edgekit.preprocess import make_preprocess
 from edgekit.train.chain import PACKED, Chain, StageResult
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
@@ -98,9 +99,10 @@ def finetune(
     source: an ONNX file, or what `export` takes; `weights` and `input_shape` as there.
     output: a folder that is made; edgekit.train.chain says what it holds in the end.
     recipe: a TOML file, the name of a recipe that comes with edgekit, or a Recipe.
-    data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess` and
-    `train_limit` as its limit. task: loss and metric, or `file.py:Name`; classification by
-    default. teacher: an ONNX file to learn from in place of the float model.
+    data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess`, which
+    the packed file keeps, and `train_limit` as its limit. task: loss and metric, or
+    `file.py:Name`; classification by default. teacher: an ONNX file to learn from in place of the
+    float model.
     resume: continue an interrupted run, with the result that it would have had.
 
     Where torchrun has started several processes of this call, they train one network together:
@@ -155,17 +157,15 @@ def finetune(
             )
         whole = workers.told(whole)
         model = load_graph(whole).model()
+        shape = next(iter(input_shapes(model).values()), ())
         splits = (
             data
             if isinstance(data, TrainingData)
-            else open_data(
-                data,
-                input_shape=next(iter(input_shapes(model).values()), ()),
-                preprocess=preprocess,
-                limit=train_limit,
-            )
+            else open_data(data, input_shape=shape, preprocess=preprocess, limit=train_limit)
         )
         run = _Run(chain, chosen, data=splits, task=work, seed=seed, workers=workers)
+        if preprocess is not None:
+            run.preprocessing = make_preprocess(preprocess, shape).to_dict()
         run.begin(whole, model, teacher)
         for number, stage in enumerate(run.stages, 1):
             if number >= len(chain.stages):
@@ -214,6 +214,7 @@ class _Run:
         self.chain, self.recipe, self.data, self.task, self.seed = chain, recipe, data, task, seed
         self.workers = workers
         self.teacher: Teacher | None = None
+        self.preprocessing: dict[str, Any] | None = None
         self.stages = tuple(stage for stage in recipe.stages if not isinstance(stage, Train))
 
     def begin(
@@ -283,7 +284,11 @@ class _Run:
             seconds=sum(line.seconds for line in history),
         )
         if number == len(self.stages) and self.workers.is_first:
-            facts = {"recipe": self.recipe.to_dict() | {"seed": self.seed}, "metrics": {}}
+            facts = {
+                "recipe": self.recipe.to_dict() | {"seed": self.seed},
+                "metrics": {},
+                "preprocessing": self.preprocessing,
+            }
             packed = pack(piece.compressed(outcome, facts), coder=self.recipe.coder)
             write_atomic(self.chain.path(PACKED), packed)
         self._keep(result, model)

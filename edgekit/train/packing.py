@@ -48,6 +48,7 @@ def trained_model(
         "name": graph.name,
         "source_sha256": graph.source_sha256,
         "source_bytes": graph.source_bytes,
+        "preprocessing": None,
         **facts,
         "versions": {
             "edgekit": __version__,
@@ -55,6 +56,5 @@ def trained_model(
             "onnx": onnx.__version__,
             "torch": str(torch.__version__),
         },
-        "preprocessing": None,
     }
     return CompressedModel(tuple(tensors), graph.skeleton, manifest)

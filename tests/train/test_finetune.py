@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from PIL import Image
 
 import edgekit
 from edgekit.count import count
@@ -18,6 +19,7 @@ from edgekit.errors import CheckFailedError, InputError, RecipeError, UsageError
 from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
+from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.finetune import FinetuneReport, finetune
@@ -269,6 +271,26 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: P
         (tmp_path / "out" / missing).unlink()
         with pytest.raises(InputError, match="another folder"):
             finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
+
+
+def test_the_packed_file_keeps_how_pictures_become_inputs(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for number, name in enumerate(("dark", "grey", "light")):
+        (folder / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.full((9, 9), 80 * number + index, np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+
+    finetune(
+        str(model),
+        tmp_path / "out",
+        recipe=recipe(Grid(epochs=1)),
+        data=folder,
+        preprocess="unit",
+    )
+
+    kept = read_packfile(tmp_path / "out" / PACKED).manifest["preprocessing"]
+    assert kept == make_preprocess("unit", (0, 1, 6, 6)).to_dict()
 
 
 def test_a_limit_that_leaves_nothing_is_refused(model: Path, tmp_path: Path) -> None:
