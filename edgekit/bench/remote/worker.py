@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
+import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 from edgekit.bench.measure import bench
@@ -21,8 +20,17 @@ from edgekit.bench.results import BenchReport
 from edgekit.codec import native
 from edgekit.errors import EdgekitError
 
-_CLEANINGS = 40
-"""Rounds until the folder is given up, two seconds."""
+_CLEANER = """
+import os, shutil, signal, sys, time
+os.killpg(int(sys.argv[1]), signal.SIGKILL)
+for _ in range(40):
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
+    if not os.path.exists(sys.argv[2]):
+        break
+    time.sleep(0.05)
+"""
+"""Ends a process group, then removes a folder that the group may have been writing to."""
+
 NUMPY_DECODES = (
     "no compiled decoder on this device: numpy decoded the packed files, so they opened more "
     "slowly; with cffi and a C compiler there it is compiled"
@@ -32,7 +40,8 @@ NUMPY_DECODES = (
 def main() -> int:
     """Measure; 0 if there is a result, also where that is an error meant for the caller."""
     folder = Path.cwd()
-    if not (folder.name.startswith(FOLDER_PREFIX) and Path("order.json").is_file()):
+    is_ours = folder.name.startswith(FOLDER_PREFIX) and Path("order.json").is_file()
+    if not is_ours or os.getpgrp() != os.getpid():
         # Anywhere else the cleaning up would take what isn't ours.
         sys.stderr.write("this program is started by edgekit.bench.remote.agent alone\n")
         return 2
@@ -62,15 +71,20 @@ def say(text: str) -> None:
 
 
 def _end_with_agent(folder: Path) -> None:
-    """Clean up in place of an agent that was killed: its end is the end of our input."""
+    """Clean up in place of an agent that was killed: its end is the end of our input.
+
+    By a process outside of this group: whatever still runs here, a cold start's too, could write
+    the folder anew after it was removed.
+    """
     sys.stdin.buffer.read()
-    # The benchmark may write into the folder while it goes: a file more, and it stays.
-    for _ in range(_CLEANINGS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        time.sleep(0.05)
-    os._exit(1)
+    subprocess.Popen(  # noqa: S603 - this Python, with words of ours
+        [sys.executable, "-I", "-S", "-c", _CLEANER, str(os.getpgrp()), str(folder)],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _with_warning(report: BenchReport) -> BenchReport:

@@ -266,9 +266,12 @@ def test_a_killed_agent_takes_the_benchmark_with_it(
     device: FakeDevice, tiny_onnx_path: Path
 ) -> None:
     pids = device.home / "pids"
+    # A child of the worker, as a cold start is, which makes the folder anew whenever it's gone.
+    again = "for i in $(seq 500); do mkdir -p \"$TMPDIR/again\"; sleep 0.01; done"
     device.startup(
-        "import os, sys\n"
+        "import os, subprocess, sys\n"
         "if 'edgekit.bench.remote.worker' in sys.orig_argv:\n"
+        f"    subprocess.Popen(['sh', '-c', {again!r}])\n"
         f"    open({str(pids)!r}, 'w').write(f'{{os.getppid()}} {{os.getpid()}}')\n"
     )
 
