@@ -42,6 +42,10 @@ CHAIN = (
     Prune(sparsity=0.6, epochs=3, learning_rate=0.05),
     Share(bits=4, epochs=2, learning_rate=0.05),
 )
+STEERED = (
+    Retrain(epochs=2, learning_rate=0.1),
+    Grid(bits_per_weight=2.3, start_bits=2.5, epochs=8, learning_rate=0.3),
+)
 
 
 def recipe(*stages: Stage, distillation: Distillation | None = None) -> Recipe:
@@ -138,11 +142,13 @@ class _KilledError(Exception):
     """Stands for a signal between two epochs."""
 
 
-@pytest.mark.parametrize("epochs_before", [1, 7, 10])
+@pytest.mark.parametrize(
+    ("stages", "epochs_before"), [(CHAIN, 1), (CHAIN, 7), (CHAIN, 10), (STEERED, 6), (STEERED, 7)]
+)
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    model: Path, tmp_path: Path, epochs_before: int
+    model: Path, tmp_path: Path, stages: tuple[Stage, ...], epochs_before: int
 ) -> None:
-    chosen = recipe(*CHAIN, distillation=None)
+    chosen = recipe(*stages, distillation=None)
     whole = run(model, tmp_path / "whole", chosen)
     seen = 0
 
@@ -168,7 +174,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
         for folder in ("whole", "cut")
     ]
     assert logs[0] == logs[1]
-    assert len(logs[0]) == 11
+    assert len(logs[0]) == sum(stage.epochs for stage in stages)
 
 
 def test_the_seed_decides_the_file(model: Path, tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ class TrainedGrid(nn.Module):
     steps of their own, or None. step: to start with instead of the one that `bits` gives.
 
     After each call `length_bits` holds the bits of all codes, which has a gradient, and
-    `entropy_bits` their zero-order entropy, a plain number.
+    `entropy_bits` their zero-order entropy, without one.
     """
 
     counts: Tensor
+    entropy_bits: Tensor
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class TrainedGrid(nn.Module):
         self.log_step = nn.Parameter(torch.log(steps.clamp(min=1e-8)))
         self.register_buffer("counts", torch.zeros(2 * limit + 1))
         self.length_bits = torch.zeros(())
-        self.entropy_bits = 0.0
+        # Kept with the state: the next step is steered by it.
+        self.register_buffer("entropy_bits", torch.zeros((), dtype=torch.float64))
 
     def forward(self, weights: Tensor) -> Tensor:
         """The nearest values on the grid, in the weights' shape."""
@@ -93,7 +95,7 @@ class TrainedGrid(nn.Module):
         index = codes.flatten().long() + self.limit
         now = torch.bincount(index, minlength=2 * self.limit + 1).float()
         used = now[now > 0]
-        self.entropy_bits = float(-(used * torch.log2(used / codes.numel())).sum())
+        self.entropy_bits.copy_(-(used * torch.log2(used / codes.numel())).sum())
         # At the first step there is nothing to remember.
         memory = _MEMORY if bool(self.counts.any()) else 0.0
         self.counts.mul_(memory).add_(now, alpha=1 - memory)

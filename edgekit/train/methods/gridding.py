@@ -101,7 +101,8 @@ class Gridding(Method):
     @property
     def bits_per_weight(self) -> float:
         """Entropy of the codes at the last step; 0 before the first."""
-        return sum(grid.entropy_bits for _, grid in self._pairs()) / max(self._elements, 1)
+        total = sum(float(grid.entropy_bits) for _, grid in self._pairs())
+        return total / max(self._elements, 1)
 
     def coded(self) -> dict[str, CodedTensor]:
         """Codes and steps of the weights, and of biases where these are codes too."""

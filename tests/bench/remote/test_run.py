@@ -267,7 +267,7 @@ def test_a_killed_agent_takes_the_benchmark_with_it(
 ) -> None:
     pids = device.home / "pids"
     # A child of the worker, as a cold start is, which makes the folder anew whenever it's gone.
-    again = "for i in $(seq 500); do mkdir -p \"$TMPDIR/again\"; sleep 0.01; done"
+    again = 'for i in $(seq 500); do mkdir -p "$TMPDIR/again"; sleep 0.01; done'
     device.startup(
         "import os, subprocess, sys\n"
         "if 'edgekit.bench.remote.worker' in sys.orig_argv:\n"

@@ -56,7 +56,7 @@ def test_the_entropy_is_that_of_the_codes() -> None:
     codes = grid.coded("w", "float32", weights).codes
     shares = np.bincount(codes.astype(int) + 127) / codes.size
     expected = -codes.size * np.sum(shares[shares > 0] * np.log2(shares[shares > 0]))
-    assert grid.entropy_bits == pytest.approx(expected, rel=1e-4)
+    assert float(grid.entropy_bits) == pytest.approx(expected, rel=1e-4)
     # The interpolated length of weights between codes is near it.
     assert float(grid.length_bits.detach()) == pytest.approx(expected, rel=0.1)
 
