@@ -1,12 +1,15 @@
-"""What compression costs a trained MobileNetV2: finished bytes against the change of its answers.
+"""What compression costs trained networks: finished bytes against the change of their answers.
 
-100 crops of half of 40 photographs calibrate, 500 crops of the other half judge: divergence of the
-softmax in nats, and top-1 agreement, both against the float model. 20 labelled photographs are
-named as well, which moves in steps of 5 points. Photographs and torchvision's weights come from
-the package index by exact version. Peer of the same run: onnxruntime's static quantizer, U8S8 for
-each channel, on the same calibration crops.
+MobileNetV2 with ImageNet weights: 100 crops of half of 40 photographs calibrate, 500 crops of the
+other half judge: divergence of the softmax in nats, and top-1 agreement, both against the float
+model. 20 labelled photographs are named as well, which moves in steps of 5 points. Photographs and
+torchvision's weights come from the package index by exact version. Speed is float32's time over
+this form's: medians of turns on one thread, one input, in this run.
 
-Speed is float32's time over this form's: medians of turns on one thread, one input, in this run.
+The shipped Fashion-MNIST networks: 1,024 training images calibrate, without labels; top-1 on the
+10,000 test images.
+
+Peers of the same run: compression_peers.py, on the same calibration inputs.
 """
 
 from __future__ import annotations
@@ -14,21 +17,20 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 import edgekit
 from edgekit import api
-from edgekit.compress.goal import Goal
+from edgekit.bench.evaluate import evaluate
+from edgekit.compress.goal import Goal, calibration_inputs
+from edgekit.data import FASHION_MNIST, load_labelled
+from edgekit.graph import load_graph
 from edgekit.packfile import open_packfile
 from edgekit.packfile.activations import RunForm
 from edgekit.race import race
@@ -36,101 +38,141 @@ from edgekit.runtime.parity import agreement, softmax_divergence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.compression_peers import Array, peers, zstd_bytes
+from benchmarks.photographs import crops, photographs
 from examples.imagenet_mobilenetv2 import run as example
 
-PICTURES_PACKAGE = "scikit-image==0.26.0"
-PICTURES = (
-    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png",
-    "coins.png", "color.png", "grass.png", "gravel.png", "horse.png", "hubble_deep_field.jpg",
-    "ihc.png", "moon.png", "motorcycle_left.png", "motorcycle_right.png", "page.png",
-    "retina.jpg", "rocket.jpg", "text.png",
-)  # fmt: skip
 CALIBRATION, JUDGEMENT = 100, 500
-SMALLEST_CROP = 0.3
-"""Of a photograph's shorter side."""
+FASHION_SIZES = {"squeezenet_fashion": (83_000, 69_800), "mobilenetv2_fashion": (121_000, 97_000)}
+"""Bytes asked for, of each shipped network."""
 
 _RACE_S = 60.0
 
-Array = NDArray[np.float32]
 Form = tuple[str, Path, RunForm | None]
 """What a row is called, its file, and the run form of a packed one."""
+Maker = tuple[str, Callable[[Path], object]]
+"""What a row is called, and what writes its file."""
 
 
 def main() -> None:
-    """Fetch, compress in several ways, and print one table."""
+    """Fetch, compress in several ways, and print one table a network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="folder for what is fetched")
     parser.add_argument("--only", default="", help="of the packed forms, those with this in them")
+    parser.add_argument(
+        "--network", choices=["mobilenetv2", *FASHION_SIZES], action="append", dest="networks"
+    )
     arguments = parser.parse_args()
+    networks = arguments.networks or ["mobilenetv2", *FASHION_SIZES]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        cache = arguments.cache or folder
-        cache.mkdir(parents=True, exist_ok=True)
-        model = folder / "mobilenetv2.onnx"
-        api.export("mobilenetv2", model, weights=example.fetch_weights(cache))
-        photographs = _photographs(cache)
-        calibration = crops(photographs[0::2], CALIBRATION, np.random.default_rng(0))
-        judgement = crops(photographs[1::2], JUDGEMENT, np.random.default_rng(1))
-        labelled = example.fetch_photos(cache)
-        expected = _scores(model, judgement)
-        table = Table(title="MobileNetV2, ImageNet", title_justify="left", box=None, pad_edge=False)
-        table.add_column("form")
-        for heading in ("bytes", "ratio", "KL, nats", "same top-1", "of 20", "speed"):
-            table.add_column(heading, justify="right")
-        forms = list(_forms(model, calibration, folder, arguments.only))
-        for (form, path, run_as), speed in zip(forms, _speeds(forms, judgement), strict=True):
-            found = _scores(path, judgement, run_as)
-            right = int(np.sum(_scores(path, labelled[0], run_as).argmax(axis=1) == labelled[1]))
-            table.add_row(
-                form,
-                f"{path.stat().st_size:,}",
-                f"{model.stat().st_size / path.stat().st_size:.2f}",
-                f"{softmax_divergence(expected, found):.4f}",
-                f"{agreement(expected, found):.1%}",
-                str(right),
-                f"{speed:.2f}",
-            )
-        Console(highlight=False, width=100).print(table)
+        for network in networks:
+            folder = Path(scratch) / network
+            folder.mkdir()
+            if network in FASHION_SIZES:
+                table = _fashion_table(network, folder, arguments.only)
+            else:
+                table = _imagenet_table(folder, arguments.cache or folder, arguments.only)
+            Console(highlight=False, width=110).print(table)
 
 
-def _forms(model: Path, calibration: Array, folder: Path, only: str) -> Iterator[Form]:
-    yield "float32", model, None
-    packed: list[tuple[str, Callable[[Path], object]]] = [
-        ("8 bits, no data", lambda path: api.compress(model, path, bits=8)),
-        (
-            "8 bits, noise",
-            lambda path: api.compress(model, path, bits=8, calibration="noise"),
-        ),
-        ("6 bits, no data", lambda path: api.compress(model, path, bits=6)),
-        (
-            "6 bits, 100 crops",
-            lambda path: api.compress(model, path, bits=6, calibration=calibration),
-        ),
-        (
-            "1.84 MB, 100 crops",
-            lambda path: api.compress(
-                model,
-                path,
-                calibration=calibration,
-                goal=Goal(target_bytes=1_840_000),
-                run_as="int8",
-            ),
-        ),
-        (
-            "1.55 MB, 100 crops, rANS",
-            lambda path: api.compress(
-                model,
-                path,
-                calibration=calibration,
-                goal=Goal(target_bytes=1_550_000),
+def _imagenet_table(folder: Path, cache: Path, only: str) -> Table:
+    cache.mkdir(parents=True, exist_ok=True)
+    model = folder / "mobilenetv2.onnx"
+    api.export("mobilenetv2", model, weights=example.fetch_weights(cache))
+    pictures = photographs(cache)
+    calibration = crops(pictures[0::2], CALIBRATION, np.random.default_rng(0))
+    judgement = crops(pictures[1::2], JUDGEMENT, np.random.default_rng(1))
+    labelled = example.fetch_photos(cache)
+    expected = _scores(model, judgement)
+    table = _table(
+        "MobileNetV2, ImageNet", "bytes", "zstd -19", "ratio", "KL, nats", "same top-1", "of 20",
+        "speed",
+    )  # fmt: skip
+    packed = _imagenet_forms(model, calibration)
+    forms = list(_forms(model, packed, peers(model, calibration, "100 crops"), folder, only))
+    for (form, path, run_as), speed in zip(forms, _speeds(forms, judgement), strict=True):
+        found = _scores(path, judgement, run_as)
+        right = int(np.sum(_scores(path, labelled[0], run_as).argmax(axis=1) == labelled[1]))
+        table.add_row(
+            form,
+            *_sizes(model, path),
+            f"{softmax_divergence(expected, found):.4f}",
+            f"{agreement(expected, found):.1%}",
+            str(right),
+            f"{speed:.2f}",
+        )
+    return table
+
+
+def _fashion_table(network: str, folder: Path, only: str) -> Table:
+    model = folder / f"{network}.onnx"
+    api.export(network, model)
+    calibration = calibration_inputs(load_graph(model), FASHION_MNIST).inputs
+    test = load_labelled(FASHION_MNIST, split="test")
+    table = _table(f"{network}, 10,000 test images", "bytes", "zstd -19", "ratio", "top-1", "lost")
+    packed = _fashion_forms(model, FASHION_SIZES[network])
+    others = peers(model, calibration, f"{len(calibration):,} images")
+    first = None
+    for form, path, run_as in _forms(model, packed, others, folder, only):
+        session = edgekit.load(path, threads=2, run_as=run_as)
+        top1 = evaluate(session, test, path.name).top1
+        first = top1 if first is None else first
+        lost = 100 * (first - top1)
+        table.add_row(form, *_sizes(model, path), f"{100 * top1:.2f}", f"{lost:.2f}")
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("form")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _sizes(model: Path, path: Path) -> tuple[str, str, str]:
+    """Bytes of a file, through zstd -19, and the ratio of the float model's to the first."""
+    size = path.stat().st_size
+    return f"{size:,}", zstd_bytes(path), f"{model.stat().st_size / size:.2f}"
+
+
+def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
+    compress = partial(api.compress, model)
+    crops_ = partial(compress, calibration=calibration)
+    yield "8 bits, no data", partial(compress, bits=8)
+    yield "8 bits, noise", partial(compress, bits=8, calibration="noise")
+    yield "6 bits, no data", partial(compress, bits=6)
+    yield "6 bits, 100 crops", partial(crops_, bits=6)
+    yield "1.84 MB, 100 crops", partial(crops_, goal=Goal(target_bytes=1_840_000), run_as="int8")
+    yield (
+        "1.55 MB, 100 crops, rANS",
+        partial(crops_, goal=Goal(target_bytes=1_550_000), coder="rans"),
+    )
+    yield "1.94 MB, noise", partial(compress, goal=Goal(target_bytes=1_940_000))
+
+
+def _fashion_forms(model: Path, sizes: Sequence[int]) -> Iterator[Maker]:
+    compress = partial(api.compress, model)
+    yield "8 bits, no data", partial(compress, bits=8)
+    yield "6 bits, no data", partial(compress, bits=6)
+    yield "k-means, 5 bits, no data", partial(compress, bits=5, method="codebook")
+    for size in sizes:
+        yield (
+            f"{size:,} bytes, 1,024 images, rANS",
+            partial(
+                compress,
+                calibration=FASHION_MNIST,
+                goal=Goal(target_bytes=size),
                 coder="rans",
             ),
-        ),
-        (
-            "1.94 MB, noise",
-            lambda path: api.compress(model, path, goal=Goal(target_bytes=1_940_000)),
-        ),
-    ]
+        )
+
+
+def _forms(
+    model: Path, packed: Iterator[Maker], others: Iterator[Maker], folder: Path, only: str
+) -> Iterator[Form]:
+    """The float model, what edgekit makes of it, and what others make of it."""
+    yield "float32", model, None
     for number, (form, compress) in enumerate(packed):
         if only not in form:
             continue
@@ -139,7 +181,10 @@ def _forms(model: Path, calibration: Array, folder: Path, only: str) -> Iterator
         yield f"edgekit, {form}", path, "float"
         if "activations" in open_packfile(path).manifest:
             yield f"edgekit, {form}, as int8", path, "int8"
-    yield "onnxruntime int8, U8S8, 100 crops", _onnxruntime_int8(model, calibration, folder), None
+    for number, (form, quantize) in enumerate(others):
+        path = folder / f"peer{number}.onnx"
+        quantize(path)
+        yield form, path, None
 
 
 def _speeds(forms: Sequence[Form], inputs: Array) -> list[float]:
@@ -151,63 +196,6 @@ def _speeds(forms: Sequence[Form], inputs: Array) -> list[float]:
         runners.append(partial(session.run, None, feed))
     times = race(runners, budget_s=_RACE_S)
     return [times[0] / seconds for seconds in times]
-
-
-class _Crops(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no annotations
-    """Hands the crops to onnxruntime's calibrator one by one."""
-
-    def __init__(self, name: str, inputs: Array) -> None:
-        self._feeds = ({name: inputs[index : index + 1]} for index in range(len(inputs)))
-
-    def get_next(self) -> dict[str, Array] | None:
-        """The next feed, or None behind the last."""
-        return next(self._feeds, None)
-
-
-def _onnxruntime_int8(model: Path, calibration: Array, folder: Path) -> Path:
-    path = folder / "int8.onnx"
-    name = edgekit.load(model).get_inputs()[0].name
-    quantize_static(
-        model,
-        path,
-        _Crops(name, calibration),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    return path
-
-
-def _photographs(cache: Path) -> list[Image.Image]:
-    """The 20 labelled photographs, then 20 of scikit-image's pictures."""
-    found = []
-    with zipfile.ZipFile(example.fetch(example.PHOTOS_PACKAGE, cache)) as wheel:
-        names = sorted(n for n in wheel.namelist() if n.startswith(example.PHOTOS_PREFIX))
-        found += [_picture(wheel, name) for name in names]
-    with zipfile.ZipFile(example.fetch(PICTURES_PACKAGE, cache)) as wheel:
-        found += [_picture(wheel, f"skimage/data/{name}") for name in PICTURES]
-    return found
-
-
-def _picture(wheel: zipfile.ZipFile, name: str) -> Image.Image:
-    with wheel.open(name) as file, Image.open(file) as picture:
-        return picture.convert("RGB")
-
-
-def crops(pictures: Sequence[Image.Image], count: int, rng: np.random.Generator) -> Array:
-    """Random square crops, half of them mirrored, as network inputs (count, 3, 224, 224)."""
-    inputs = np.empty((count, 3, 224, 224), np.float32)
-    for index in range(count):
-        picture = pictures[index % len(pictures)]
-        side = rng.uniform(SMALLEST_CROP, 1) * min(picture.size)
-        left, top = (rng.uniform(0, size - side) for size in picture.size)
-        box = (int(left), int(top), int(left + side), int(top + side))
-        crop = picture.crop(box).resize((224, 224), Image.Resampling.BILINEAR)
-        if rng.random() < 0.5:
-            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = np.asarray(crop, np.float32) / 255
-        inputs[index] = ((pixels - example.MEAN) / example.DEVIATION).transpose(2, 0, 1)
-    return inputs
 
 
 def _scores(path: Path, inputs: Array, run_as: RunForm | None = None) -> Array:
