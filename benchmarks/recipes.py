@@ -20,8 +20,9 @@ from edgekit import api
 from edgekit.files import write_atomic
 from edgekit.report.finetuning import render_card
 from edgekit.train.chain import PACKED, REPORT
-from edgekit.train.finetune import FinetuneReport, find_recipe
-from edgekit.train.recipe import read_recipe, with_bits_per_weight
+from edgekit.train.recipe import with_bits_per_weight
+from edgekit.train.recipe_file import read_recipe
+from edgekit.train.run import FinetuneReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _report(case: Case, seed: int, folder: Path) -> dict[str, Any]:
 
 def _run(case: Case, seed: int, folder: Path) -> FinetuneReport:
     """Run, or go on; a finished run is only measured again."""
-    recipe = read_recipe(find_recipe(case.recipe))
+    recipe = read_recipe(case.recipe)
     if case.bits is not None:
         recipe = with_bits_per_weight(recipe, case.bits)
     if case.is_label_free and recipe.distillation is not None:

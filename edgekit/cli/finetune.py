@@ -66,12 +66,12 @@ def finetune(
     """
     from edgekit.files import write_atomic
     from edgekit.report.finetuning import render_card, render_table
-    from edgekit.train.finetune import find_recipe
     from edgekit.train.finetune import finetune as run
-    from edgekit.train.recipe import read_recipe, with_bits_per_weight
+    from edgekit.train.recipe import with_bits_per_weight
+    from edgekit.train.recipe_file import read_recipe
     from edgekit.train.workers import is_first_process
 
-    chosen = read_recipe(find_recipe(recipe))
+    chosen = read_recipe(recipe)
     if bits_per_weight is not None:
         chosen = with_bits_per_weight(chosen, bits_per_weight)
     report = run(

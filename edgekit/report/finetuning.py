@@ -7,7 +7,7 @@ from pathlib import PurePath
 from rich.console import Group
 from rich.table import Table
 
-from edgekit.train.finetune import FinetuneReport
+from edgekit.train.run import FinetuneReport
 
 
 def render_table(report: FinetuneReport) -> Group:

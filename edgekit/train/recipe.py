@@ -1,43 +1,32 @@
-"""A recipe of training stages as a TOML file: what is done, in which order, for how long.
+"""A recipe of training stages: what is done, in which order, for how long.
 
-    [distillation]              one table; leave it out to learn from labels alone
-    [[stage]]                   one table a stage, in order; `kind` says which
-
-The fields of the classes below are the keys, with their meanings and defaults.
+The fields of the classes are the keys of recipe files (recipe_file.py), with their meanings and
+defaults.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, get_args
 
 from edgekit.compress.cluster import Start
 from edgekit.compress.prune import check_sparsity
 from edgekit.compress.quantize import MAX_BITS, check_bits
 from edgekit.compress.surgery import check_surgery
-from edgekit.errors import PlanError, RecipeError
+from edgekit.errors import RecipeError
 from edgekit.packfile.writer import CoderName
-from edgekit.toml_files import nearest, read_toml, unknown_setting
 from edgekit.train.methods.masks import Schedule
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _MOST_EPOCHS = 10_000
 _HIGHEST_RATE = 10
 
 _LEAST_BATCH, _MOST_BATCH = 2, 1 << 20
 _MOST_WEIGHT = 1e6
-_SHOWN = 60
+SHOWN = 60
 """Characters of a wrong value in an error."""
 _HALF_BITS = 16
 CODING = ("share", "grid")
 """Kinds of stages that end with codes."""
-
-T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,82 +238,12 @@ class Recipe:
         return plain
 
 
-def read_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read and check a recipe file. Raises RecipeError that names the file and the key."""
-    name = os.fspath(path)
-    table = read_toml(path, RecipeError, what="the recipe")
-    try:
-        return parse_recipe(table, Path(path).stem)
-    except (RecipeError, PlanError) as error:
-        raise RecipeError(f"{name}: {error}") from error
-
-
 def with_bits_per_weight(recipe: Recipe, bits: float) -> Recipe:
     """A recipe whose grid comes down to another entropy. Raises RecipeError without a grid."""
     last = recipe.stages[-1]
     if not isinstance(last, Grid):
         raise RecipeError(f"{recipe.name} has no grid stage that could come down to {bits:g} bits")
     return replace(recipe, stages=(*recipe.stages[:-1], replace(last, bits_per_weight=bits)))
-
-
-def parse_recipe(table: Mapping[str, Any], name: str) -> Recipe:
-    """A recipe from a parsed TOML file. Raises RecipeError and PlanError."""
-    rest = dict(table)
-    listed = rest.pop("stage", [])
-    taught = rest.pop("distillation", None)
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise RecipeError("stages are tables of their own: [[stage]]")
-    _check_keys(rest, {"description", "batch_size", "precision", "coder"}, "the recipe")
-    stages = tuple(_stage(entry, number) for number, entry in enumerate(listed, 1))
-    distillation = None
-    if taught is not None:
-        if not isinstance(taught, dict):
-            raise RecipeError("distillation is a table: [distillation]")
-        distillation = _filled(Distillation, taught, "[distillation]")
-    return _filled(
-        Recipe,
-        {**rest, "name": name, "stages": stages, "distillation": distillation},
-        "the recipe",
-    )
-
-
-def _stage(entry: Mapping[str, Any], number: int) -> Stage:
-    rest = dict(entry)
-    kind = rest.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise RecipeError(
-            f"stage {number}: kind must be one of {', '.join(KINDS)}, got {str(kind)[:40]!r}"
-            + nearest(str(kind), KINDS)
-        )
-    try:
-        return _filled(KINDS[kind], rest, "it")
-    except (RecipeError, PlanError) as error:
-        raise RecipeError(f"stage {number} ({kind}): {error}") from error
-
-
-def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
-    """An object of a dataclass from plain values, their types checked against its defaults."""
-    known = {entry.name: entry for entry in fields(made)}
-    _check_keys(values, known, where)
-    for key, value in values.items():
-        default = known[key].default
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(default, float):
-            fits = is_number
-        elif default is None:
-            fits = value is None or is_number or isinstance(value, Distillation)
-        else:
-            # Fields without a default are filled in here, not from the file.
-            fits = default is MISSING or type(value) is type(default)
-        if not fits:
-            raise RecipeError(f"{where}: {key} can't be {repr(value)[:_SHOWN]}")
-    return made(**values)
-
-
-def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any] | set[str], where: str) -> None:
-    for key in values:
-        if key not in known:
-            raise RecipeError(f"{where} has {unknown_setting(key, known)}")
 
 
 def _check_rhythm(epochs: float, learning_rate: float) -> None:
@@ -353,7 +272,7 @@ def parse_pattern(text: str) -> tuple[int, int]:
         and 0 < int(keep) < int(group) <= 64
     ):
         return int(keep), int(group)
-    raise RecipeError(f"can't read {text[:_SHOWN]!r} as a pattern; write such as 2:4")
+    raise RecipeError(f"can't read {text[:SHOWN]!r} as a pattern; write such as 2:4")
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ from edgekit.packfile.reader import read_packfile
 from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
-from edgekit.train.finetune import FinetuneReport, finetune
+from edgekit.train.finetune import finetune
 from edgekit.train.recipe import (
     Channels,
     Distillation,
@@ -34,6 +34,7 @@ from edgekit.train.recipe import (
     Share,
     Stage,
 )
+from edgekit.train.run import FinetuneReport
 from edgekit.train.tuning import Progress
 from tests.train.nets import samples, tiny_data, write_tiny
 
