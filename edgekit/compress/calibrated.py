@@ -12,14 +12,13 @@ with the statistics of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress import allocate
 from edgekit.compress.calibrate import (
     LayerStatistics,
     Probe,
@@ -28,11 +27,12 @@ from edgekit.compress.calibrate import (
     layer_statistics,
 )
 from edgekit.compress.carry_out import carry_out
+from edgekit.compress.grids import Family, Grids
+from edgekit.compress.levels import Levels
 from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import global_counts, smallest
-from edgekit.compress.quantize import code_limit
-from edgekit.compress.rounding import Calibrated, Grids, Measured, in_turn, on_grids
+from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
@@ -56,8 +56,6 @@ _SIZE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
 _LEAST_BITS, _MOST_BITS = 0.5, 6.5
 """Of entropy a weight. A code of 8 bits has about 6.5."""
-
-Steps = dict[str, NDArray[np.float32]]
 
 
 class Calibration:
@@ -94,9 +92,8 @@ class Calibration:
             and is_coded(weight)
             and plan.keep.get(weight.name) != "float"
         }
-        self._finer = {
-            name: code_limit(bits) for name, bits in plan.keep.items() if isinstance(bits, int)
-        }
+        self._finer = {name: bits for name, bits in plan.keep.items() if isinstance(bits, int)}
+        self._method = plan.method
         self._layers = tuple(layer for layer in find_layers(graph) if layer.weight in followed)
         if not self._layers:
             raise DataError(
@@ -174,19 +171,12 @@ class Calibration:
         return sum(self._numbers[layer.weight].size for layer in self._layers)
 
     def at_bits(self, bits: int) -> Calibrated:
-        """At most `bits` bits a code: the grid of each channel reaches its largest weight."""
-        limit = code_limit(bits)
-        steps = {
-            layer.weight: allocate.channel_steps(
-                self._finest(layer, self._finer.get(layer.weight, limit)), 1.0
-            )
-            for layer in self._layers
-        }
-        return self._best_damping(steps, limit)
+        """At most `bits` bits a code in every layer."""
+        return self._best_damping(self._family.at_bits(bits))
 
     def at_entropy(self, bits_per_weight: float) -> Calibrated:
         """All codes together take this many bits of entropy a weight, where they hurt least."""
-        return self._best_damping(self._steps(bits_per_weight * self.weight_count))
+        return self._best_damping(self._allocated(bits_per_weight * self.weight_count))
 
     def at_size(self, target_bytes: int, packed_bytes: Callable[[Calibrated], int]) -> Calibrated:
         """The finest grids whose finished file has at most `target_bytes`.
@@ -199,16 +189,14 @@ class Calibration:
         found: Calibrated | None = None
         for _ in range(_SIZE_ROUNDS):
             try:
-                steps = self._steps(max(target, 1.0))
+                levels = self._allocated(max(target, 1.0))
             except PlanError as error:
                 raise PlanError(
                     f"no file of {target_bytes:,} bytes can be made of this model: graph, names "
                     "and biases leave no room for its weights"
                 ) from error
             # The damping that suits one size suits those near it.
-            found = self._best_damping(
-                steps, dampings=DAMPINGS if found is None else (found.damping,)
-            )
+            found = self._best_damping(levels, DAMPINGS if found is None else (found.damping,))
             size = packed_bytes(found)
             if size <= target_bytes:
                 best = found
@@ -224,10 +212,10 @@ class Calibration:
 
     def at_divergence(self, most: float) -> Calibrated:
         """The coarsest grids whose outputs part by at most `most` nats on held-back inputs."""
-        factor = allocate.factor_for_bits(self._allocated(), 4.0 * self.weight_count)
+        factor = self._family.factor_for_bits(4.0 * self.weight_count)
         best: Calibrated | None = None
         for _ in range(6):
-            found = self._best_damping(self._steps_at(factor))
+            found = self._best_damping(self._family.at_factor(factor))
             if found.divergence <= most:
                 best = found
             if 0.93 * most <= found.divergence <= most:
@@ -272,10 +260,6 @@ class Calibration:
             return self._original.outputs(inputs=inputs)
         return self._probe.outputs(self._measured.restored(found), inputs)
 
-    def _finest(self, layer: Layer, limit: int) -> allocate.Layer:
-        """A layer whose grid reaches its largest weight, however sensitive it may be."""
-        return allocate.Layer(self._filters(layer), np.inf, limit)
-
     def _filters(self, layer: Layer) -> NDArray[np.float32]:
         filters = layer.filters(self._numbers[layer.weight])
         kept = self._kept.get(layer.weight)
@@ -297,38 +281,25 @@ class Calibration:
             for layer, score, count in zip(layers, scores, counts, strict=True)
         }
 
-    def _allocated(self) -> list[allocate.Layer]:
-        return [
-            self._finest(layer, self._finer[layer.weight])
-            if layer.weight in self._finer
-            else allocate.Layer(self._filters(layer), self._curvatures[layer.weight])
-            for layer in self._layers
-        ]
+    @cached_property
+    def _family(self) -> Family:
+        filters = {layer.weight: self._filters(layer) for layer in self._layers}
+        return Grids(filters, self._finer, lambda: self._curvatures)
 
-    def _steps(self, target_bits: float) -> Steps:
-        return self._steps_at(allocate.factor_for_bits(self._allocated(), target_bits))
-
-    def _steps_at(self, factor: float) -> Steps:
-        return {
-            layer.weight: allocate.channel_steps(weights, factor)
-            for layer, weights in zip(self._layers, self._allocated(), strict=True)
-        }
+    def _allocated(self, target_bits: float) -> Mapping[str, Levels]:
+        return self._family.at_factor(self._family.factor_for_bits(target_bits))
 
     def _best_damping(
-        self,
-        steps: Steps,
-        limit: int = allocate.CODE_LIMIT,
-        dampings: Sequence[float] = DAMPINGS,
+        self, levels: Mapping[str, Levels], dampings: Sequence[float] = DAMPINGS
     ) -> Calibrated:
-        grids = Grids(steps, limit, self._finer)
-        tried = [self._judged(on_grids(self._measured, grids, damping)) for damping in dampings]
+        tried = [self._judged(on_levels(self._measured, levels, damping)) for damping in dampings]
         best = min(tried, key=lambda found: found.divergence)
         if not self._has_enough:
-            final = on_grids(self._measured_on_all, grids, best.damping)
+            final = on_levels(self._measured_on_all, levels, best.damping)
             return replace(best, coded=final.coded, biases=final.biases, is_rejoined=True)
         if self._is_noise:
             return best
-        walked = in_turn(self._measured, grids, best.damping, self._in_turn_inputs)
+        walked = in_turn(self._measured, levels, best.damping, self._in_turn_inputs)
         again = self._judged(walked)
         return min(best, again, key=lambda found: found.divergence)
 

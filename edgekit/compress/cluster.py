@@ -4,7 +4,8 @@ Han et al., "Deep Compression" (2016), section 3: centroids start evenly spread 
 the weights (linear initialisation, section 3.2; its other two are there to be compared) and follow
 Lloyd's algorithm. In one dimension the
 clusters of sorted weights are runs, so after sorting once an iteration needs the sums of 2^bits
-runs, and no distances.
+runs, and no distances. Weights may count unequally, as Hessian-weighted k-means does (Choi et al.,
+"Towards the limit of network quantization", 2017, section 3.3).
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ def cluster(
     bits: int,
     pruned: NDArray[np.bool_] | None = None,
     *,
+    importance: NDArray[np.float32] | None = None,
     start: Start = "linear",
     rng: np.random.Generator | None = None,
 ) -> Codebook:
     """Share at most 2^bits values among the weights, by k-means.
 
     weights: finite, at least one. pruned: True where a weight has been pruned; these get code 0,
-    value 0, and take one of the values. start: of the centroids. rng: for a random start.
+    value 0, and take one of the values. importance: in the weights' shape, what each one's squared
+    error counts, finite and not negative; all count alike without it. start: of the centroids.
+    rng: for a random start.
 
     Weights with no more different values than the codebook holds are kept exactly. Values are
     float16 numbers where that is harmless. Raises PlanError unless bits is from 2 to 8.
@@ -60,11 +64,19 @@ def cluster(
     flat = weights.reshape(-1)
     survivors = flat if pruned is None else flat[~pruned.reshape(-1)]
     size = 2**bits - (pruned is not None)
-    ordered = np.sort(survivors)
+    counts = None
+    if importance is None:
+        ordered = np.sort(survivors)
+    else:
+        counts = importance.reshape(-1)
+        counts = counts if pruned is None else counts[~pruned.reshape(-1)]
+        order = np.argsort(survivors, kind="stable")
+        ordered, counts = survivors[order], counts[order]
     values = _distinct(ordered, size)
     if values is None:
-        values = _storable(lloyd(ordered, _started(ordered, size, start, rng)))
-    codes = _nearest(flat, values)
+        first = _started(ordered, size, start, rng)
+        values = storable(lloyd(ordered, first, importance=counts))
+    codes = nearest_codes(flat, values)
     if pruned is not None:
         values = np.concatenate([np.zeros(1, np.float32), values])
         codes += 1
@@ -76,13 +88,17 @@ def lloyd(
     ordered: NDArray[np.float32],
     centroids: NDArray[np.float32],
     max_iterations: int = MAX_ITERATIONS,
+    *,
+    importance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Move sorted centroids to the means of their clusters until no weight changes cluster.
 
-    ordered: (n,) sorted weights. centroids: (k,) sorted. A cluster without weights keeps its
-    centroid. The squared error never rises from one iteration to the next.
+    ordered: (n,) sorted weights. centroids: (k,) sorted. importance: (n,) what each weight's
+    squared error counts. A cluster without weights that count keeps its centroid. The squared
+    error, so counted, never rises from one iteration to the next.
     """
-    sums = _RunSums(ordered)
+    sums = _RunSums(ordered, importance)
+    masses = None if importance is None else _RunSums(importance)
     moved = centroids.astype(np.float64)
     previous: NDArray[np.int64] | None = None
     for _ in range(max_iterations):
@@ -93,7 +109,14 @@ def lloyd(
         counts = np.diff(borders)
         totals = np.diff(sums.up_to(borders))
         filled = counts > 0
+        if masses is not None:
+            counts = np.diff(masses.up_to(borders))
+            filled &= counts > 0
         moved[filled] = totals[filled] / counts[filled]
+        if masses is not None:
+            # Where hardly any mass is left, the difference of two sums is rounding.
+            lowest, highest = ordered[borders[:-1][filled]], ordered[borders[1:][filled] - 1]
+            moved[filled] = np.clip(moved[filled], lowest, highest)
     return moved.astype(np.float32)
 
 
@@ -137,30 +160,39 @@ def _borders(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> ND
 
 
 class _RunSums:
-    """Sums of runs of an array in float64, with one number of memory for 4,096 elements."""
+    """Sums of runs of an array in float64, with one number of memory for 4,096 elements.
+
+    factors: what each element is multiplied with.
+    """
 
     _STEP = 4096
 
-    def __init__(self, ordered: NDArray[np.float32]) -> None:
+    def __init__(
+        self, ordered: NDArray[np.float32], factors: NDArray[np.float32] | None = None
+    ) -> None:
         self.ordered = ordered
-        starts = np.arange(0, ordered.size, self._STEP)
-        blocks = np.array(
-            [np.sum(ordered[start : start + self._STEP], dtype=np.float64) for start in starts]
-        )
+        self.factors = factors
+        starts = range(0, ordered.size, self._STEP)
+        blocks = [self._sum(start, start + self._STEP) for start in starts]
         self.before = np.concatenate([[0.0], np.cumsum(blocks)])
 
     def up_to(self, ends: NDArray[np.int64]) -> NDArray[np.float64]:
         """The sums of the first `ends` elements."""
         return np.array(
             [
-                self.before[end // self._STEP]
-                + np.sum(self.ordered[end - end % self._STEP : end], dtype=np.float64)
+                self.before[end // self._STEP] + self._sum(end - end % self._STEP, end)
                 for end in ends.tolist()
             ]
         )
 
+    def _sum(self, start: int, stop: int) -> float:
+        run = self.ordered[start:stop]
+        if self.factors is None:
+            return float(np.sum(run, dtype=np.float64))
+        return float(np.sum(np.multiply(run, self.factors[start:stop], dtype=np.float64)))
 
-def _storable(values: NDArray[np.float32]) -> NDArray[np.float32]:
+
+def storable(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Float16 numbers where none of the values changes by more than float16's precision."""
     with np.errstate(over="ignore", under="ignore"):
         rounded = values.astype(np.float16).astype(np.float32)
@@ -170,7 +202,7 @@ def _storable(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
-def _nearest(flat: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def nearest_codes(flat: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Index of the nearest of the sorted values, the lower one of two as near."""
     codes = np.zeros(flat.size, np.uint8)
     if values.size < 2:

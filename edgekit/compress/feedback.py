@@ -8,10 +8,14 @@ grows least.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.levels import Levels
 from edgekit.errors import PlanError
+from edgekit.graph.layers import Codes
 
 _BLOCK = 64
 """Columns whose errors are gathered before they reach the columns behind the block."""
@@ -19,25 +23,23 @@ _BLOCK = 64
 
 def error_feedback(
     weights: NDArray[np.float32],
-    steps: NDArray[np.float32],
+    levels: Levels,
     hessian: NDArray[np.float64],
     *,
     damping: float,
-    limit: int = 127,
     kept: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int8]:
-    """Codes of a layer on its grid, with every rounding error fed to the inputs not yet rounded.
+) -> Codes:
+    """Codes of a layer, with every rounding error fed to the inputs not yet rounded.
 
     weights: (outputs, inputs), one row a filter.
-    steps: (outputs,) positive step of each filter's grid.
+    levels: what each filter's weights may become.
     hessian: (inputs, inputs), X^T X over calibration inputs X; any scale.
     damping: what is added to the diagonal, as a multiple of its mean; positive. About 1 where
         depthwise layers are near, 0.01 to 0.1 otherwise.
-    limit: codes stay within -limit..limit.
     kept: (outputs, inputs); False marks a pruned weight, which keeps code 0 while its loss is
         made up for like any other error.
 
-    Returns (outputs, inputs) int8. Raises PlanError if damping isn't positive.
+    Returns (outputs, inputs). Raises PlanError if damping isn't positive.
     """
     if not damping > 0:
         raise PlanError(f"damping must be above 0, got {damping}")
@@ -46,16 +48,16 @@ def error_feedback(
     # C order, so that the slices below are rows of memory whatever `order` did.
     remaining = np.ascontiguousarray(weights[:, order], dtype=np.float64)
     mask = None if kept is None else kept[:, order]
-    codes = np.zeros(weights.shape, np.int8)
+    codes: NDArray[Any] = np.zeros(weights.shape, levels.nearest(weights[:, :0]).dtype)
     for start in range(0, weights.shape[1], _BLOCK):
         stop = min(start + _BLOCK, weights.shape[1])
         errors = np.empty((weights.shape[0], stop - start))
         for column in range(start, stop):
-            rounded = np.clip(np.rint(remaining[:, column] / steps), -limit, limit)
+            rounded = levels.nearest(remaining[:, column])
             if mask is not None:
                 rounded *= mask[:, column]
             codes[:, order[column]] = rounded
-            error = (remaining[:, column] - rounded * steps) / inverse[column, column]
+            error = (remaining[:, column] - levels.restored(rounded)) / inverse[column, column]
             remaining[:, column:stop] -= np.outer(error, inverse[column, column:stop])
             errors[:, column - start] = error
         remaining[:, stop:] -= errors @ inverse[start:stop, stop:]
@@ -64,13 +66,12 @@ def error_feedback(
 
 def grouped_feedback(
     weights: NDArray[np.float32],
-    steps: NDArray[np.float32],
+    levels: Levels,
     hessians: NDArray[np.float64],
     *,
     damping: float,
-    limit: int = 127,
     kept: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int8]:
+) -> Codes:
     """`error_feedback` of a convolution in groups, all groups at once.
 
     hessians: (groups, inputs, inputs), of the channels that each group sees. A depthwise filter
@@ -88,17 +89,18 @@ def grouped_feedback(
     # (groups, filters of one, inputs)
     remaining = weights.astype(np.float64).reshape(groups, -1, inputs)
     remaining = np.take_along_axis(remaining, order[:, None, :], 2)
-    grid = steps.reshape(groups, -1)
     mask = None
     if kept is not None:
         mask = np.take_along_axis(kept.reshape(remaining.shape), order[:, None, :], 2)
-    codes = np.zeros(remaining.shape, np.int8)
+    codes: NDArray[Any] = np.zeros(remaining.shape, levels.nearest(weights[:, :0]).dtype)
     for column in range(inputs):
-        rounded = np.clip(np.rint(remaining[..., column] / grid), -limit, limit)
+        wanted = remaining[..., column].reshape(-1)
+        rounded = levels.nearest(wanted)
         if mask is not None:
-            rounded *= mask[..., column]
-        codes[..., column] = rounded
-        error = (remaining[..., column] - rounded * grid) / factors[:, None, column, column]
+            rounded *= mask[..., column].reshape(-1)
+        codes[..., column] = rounded.reshape(groups, -1)
+        lost = (wanted - levels.restored(rounded)).reshape(groups, -1)
+        error = lost / factors[:, None, column, column]
         remaining[..., column:] -= error[..., None] * factors[:, None, column, column:]
     back = np.argsort(order, axis=1)
     return np.take_along_axis(codes, back[:, None, :], 2).reshape(weights.shape)

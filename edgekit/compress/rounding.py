@@ -1,4 +1,4 @@
-"""Putting all layers of a measured model on given grids, and correcting their biases.
+"""Putting all layers of a measured model on given levels, and correcting their biases.
 
 Either each layer by itself, as the original model feeds it, or in turn: then a layer makes up for
 what was done to those before it.
@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress import allocate
 from edgekit.compress.calibrate import LayerStatistics, Probe
 from edgekit.compress.carry_out import store
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback, grouped_feedback
+from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.stages import layers_in_turn
 from edgekit.graph import Weight
-from edgekit.graph.layers import Layer
+from edgekit.graph.layers import Codes, Layer
 from edgekit.tensors import CodedTensor, dequantize
 
 _SEED = 0
@@ -29,7 +29,7 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """Layers on their grids.
+    """Layers on their levels.
 
     coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
     damping: of the error feedback.
@@ -46,22 +46,6 @@ class Calibrated:
     agreement: float = 0.0
     held_back: int = 0
     is_rejoined: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Grids:
-    """Where layers are rounded to.
-
-    steps: (channels,) of each layer by name. limit: of their codes; finer: of some by name.
-    """
-
-    steps: Mapping[str, NDArray[np.float32]]
-    limit: int
-    finer: Mapping[str, int]
-
-    def limit_of(self, name: str) -> int:
-        """The largest code of a layer."""
-        return self.finer.get(name, self.limit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,24 +85,30 @@ class Measured:
         return dequantize(store(replace(self.weights[name], values=values)))
 
 
-def on_grids(model: Measured, grids: Grids, damping: float) -> Calibrated:
-    """Round every layer as the original model feeds it; not judged yet."""
+def on_levels(model: Measured, levels: Mapping[str, Levels], damping: float) -> Calibrated:
+    """Round every layer as the original model feeds it; not judged yet.
+
+    levels: of each layer by weight name.
+    """
     coded: dict[str, CodedTensor] = {}
     biases: dict[str, NDArray[np.float32]] = {}
     for layer in model.layers:
         name, shape = layer.weight, model.weights[layer.weight].shape
         filters, statistics = model.filters(layer), model.statistics[layer.weight]
-        codes = _codes(model, layer, filters, statistics.hessian, (grids, damping))
+        codes = _codes(model, layer, filters, statistics.hessian, (levels[name], damping))
         if layer.bias is not None:
-            error = codes * grids.steps[name][:, None] - filters
+            error = levels[name].restored(codes) - filters
             shift = output_shift(layer, error, statistics.mean, shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
-        coded[name] = _coded(layer, codes, grids.steps[name], shape)
+        coded[name] = levels[name].tensor(layer, codes, shape)
     return Calibrated(coded, biases, damping)
 
 
 def in_turn(
-    model: Measured, grids: Grids, damping: float, inputs: NDArray[np.float32]
+    model: Measured,
+    levels: Mapping[str, Levels],
+    damping: float,
+    inputs: NDArray[np.float32],
 ) -> Calibrated:
     """Round every layer as rounded layers feed it; not judged yet.
 
@@ -135,14 +125,14 @@ def in_turn(
         if found.hessian is not None and found.gap is not None:
             hessian = found.hessian
             wanted = make_up(filters, hessian, found.gap)
-        codes = _codes(model, layer, wanted, hessian, (grids, damping))
+        codes = _codes(model, layer, wanted, hessian, (levels[name], damping))
         if layer.bias is not None:
-            restored = codes * grids.steps[name][:, None]
+            restored = levels[name].restored(codes)
             shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
             shift += output_shift(layer, restored, found.mean_gap, shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
             rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
-        coded[name] = _coded(layer, codes, grids.steps[name], shape)
+        coded[name] = levels[name].tensor(layer, codes, shape)
         rounded[name] = dequantize(coded[name])
     return Calibrated(coded, biases, damping)
 
@@ -152,20 +142,12 @@ def _codes(
     layer: Layer,
     filters: NDArray[np.float32],
     hessian: NDArray[np.float64] | None,
-    grid: tuple[Grids, float],
-) -> NDArray[np.int8]:
-    grids, damping = grid
-    steps, limit = grids.steps[layer.weight], grids.limit_of(layer.weight)
+    rounding: tuple[Levels, float],
+) -> Codes:
+    levels, damping = rounding
     kept = model.kept.get(layer.weight)
     if hessian is None:
-        pruned = filters if kept is None else filters * kept
-        return allocate.round_to_grid(allocate.Layer(pruned, 1.0, limit), steps)
+        codes = levels.nearest(filters)
+        return codes if kept is None else codes * kept
     feedback = error_feedback if hessian.ndim == 2 else grouped_feedback
-    return feedback(filters, steps, hessian, damping=damping, limit=limit, kept=kept)
-
-
-def _coded(
-    layer: Layer, codes: NDArray[np.int8], steps: NDArray[np.float32], shape: tuple[int, ...]
-) -> CodedTensor:
-    axis = 1 if layer.inputs_first else 0
-    return CodedTensor(layer.weight, "float32", layer.unfiltered(codes, shape), steps, axis)
+    return feedback(filters, levels, hessian, damping=damping, kept=kept)

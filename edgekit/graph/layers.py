@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from onnx import GraphProto, NodeProto
 from edgekit.graph.load import Graph
 from edgekit.graph.roles import Role
 from edgekit.graph.walk import all_nodes, integer, integers
+
+Codes = NDArray[np.int8] | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,15 @@ class Layer:
             return np.ascontiguousarray(weight.T)
         return weight.reshape(weight.shape[0], -1)
 
-    def unfiltered(self, filters: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    @property
+    def channel_axis(self) -> int:
+        """The dimension of the weight that its outputs run along."""
+        return 1 if self.inputs_first else 0
+
+    def unfiltered(self, filters: Codes, shape: tuple[int, ...]) -> Codes:
         """Codes (outputs, inputs) in the shape of the weight; the inverse of `filters`."""
-        return np.ascontiguousarray(filters.T if self.inputs_first else filters).reshape(shape)
+        stored: NDArray[Any] = filters.T if self.inputs_first else filters
+        return np.ascontiguousarray(stored).reshape(shape)
 
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgekit.compress.feedback import error_feedback, grouped_feedback
+from edgekit.compress.levels import GridLevels
 from edgekit.errors import PlanError
 
 
@@ -30,7 +31,7 @@ def test_feedback_lowers_the_error_of_the_outputs(rng: np.random.Generator) -> N
     weights, steps, hessian = _layer(rng)
     plain = np.rint(weights / steps[:, None]).astype(np.int8)
 
-    codes = error_feedback(weights, steps, hessian, damping=0.01)
+    codes = error_feedback(weights, GridLevels(steps), hessian, damping=0.01)
 
     assert _output_error(weights, codes, steps, hessian) < 0.6 * _output_error(
         weights, plain, steps, hessian
@@ -54,7 +55,7 @@ def test_blocks_give_the_codes_of_the_one_by_one_algorithm(rng: np.random.Genera
         left[:, remaining] -= np.outer(error, inverse[0])
         remaining.pop(0)
 
-    codes = error_feedback(weights, steps, hessian, damping=0.1)
+    codes = error_feedback(weights, GridLevels(steps), hessian, damping=0.1)
 
     np.testing.assert_array_equal(codes, expected)
 
@@ -62,7 +63,7 @@ def test_blocks_give_the_codes_of_the_one_by_one_algorithm(rng: np.random.Genera
 def test_independent_inputs_are_rounded_plainly(rng: np.random.Generator) -> None:
     weights, steps, _ = _layer(rng)
 
-    codes = error_feedback(weights, steps, np.diag(rng.uniform(1, 2, 90)), damping=0.1)
+    codes = error_feedback(weights, GridLevels(steps), np.diag(rng.uniform(1, 2, 90)), damping=0.1)
 
     np.testing.assert_array_equal(codes, np.rint(weights / steps[:, None]).astype(np.int8))
 
@@ -70,7 +71,7 @@ def test_independent_inputs_are_rounded_plainly(rng: np.random.Generator) -> Non
 def test_inputs_that_never_fire_don_t_break_the_inverse(rng: np.random.Generator) -> None:
     weights, steps, _ = _layer(rng)
 
-    codes = error_feedback(weights, steps, np.zeros((90, 90)), damping=0.1)
+    codes = error_feedback(weights, GridLevels(steps), np.zeros((90, 90)), damping=0.1)
 
     np.testing.assert_array_equal(codes, np.rint(weights / steps[:, None]).astype(np.int8))
 
@@ -80,7 +81,7 @@ def test_pruned_weights_stay_zero_and_the_rest_makes_up(rng: np.random.Generator
     kept = np.abs(weights) > 0.05
     plain = (np.rint(weights / steps[:, None]) * kept).astype(np.int8)
 
-    codes = error_feedback(weights, steps, hessian, damping=0.01, kept=kept)
+    codes = error_feedback(weights, GridLevels(steps), hessian, damping=0.01, kept=kept)
 
     assert not codes[~kept].any()
     assert _output_error(weights, codes, steps, hessian) < _output_error(
@@ -91,7 +92,7 @@ def test_pruned_weights_stay_zero_and_the_rest_makes_up(rng: np.random.Generator
 def test_codes_stay_within_the_limit(rng: np.random.Generator) -> None:
     weights, steps, hessian = _layer(rng)
 
-    codes = error_feedback(weights * 10, steps, hessian, damping=0.1, limit=7)
+    codes = error_feedback(weights * 10, GridLevels(steps, 7), hessian, damping=0.1)
 
     assert np.abs(codes).max() == 7
 
@@ -100,7 +101,7 @@ def test_a_damping_of_zero_is_refused(rng: np.random.Generator) -> None:
     weights, steps, hessian = _layer(rng)
 
     with pytest.raises(PlanError, match="damping must be above 0"):
-        error_feedback(weights, steps, hessian, damping=0.0)
+        error_feedback(weights, GridLevels(steps), hessian, damping=0.0)
 
 
 @pytest.mark.parametrize("is_pruned", [False, True])
@@ -114,17 +115,22 @@ def test_groups_together_give_the_codes_of_each_by_itself(
     steps = rng.uniform(0.05, 0.2, len(weights)).astype(np.float32)
     kept = rng.random(weights.shape) < 0.6 if is_pruned else None
 
-    codes = grouped_feedback(weights, steps, hessians, damping=0.1, kept=kept)
+    codes = grouped_feedback(weights, GridLevels(steps), hessians, damping=0.1, kept=kept)
 
     for group, hessian in enumerate(hessians):
         rows = slice(group * filters, (group + 1) * filters)
         mask = None if kept is None else kept[rows]
-        expected = error_feedback(weights[rows], steps[rows], hessian, damping=0.1, kept=mask)
+        expected = error_feedback(
+            weights[rows], GridLevels(steps[rows]), hessian, damping=0.1, kept=mask
+        )
         np.testing.assert_array_equal(codes[rows], expected)
 
 
 def test_feedback_in_groups_refuses_no_damping(rng: np.random.Generator) -> None:
     with pytest.raises(PlanError, match="damping"):
         grouped_feedback(
-            np.ones((2, 4), np.float32), np.ones(2, np.float32), np.ones((2, 4, 4)), damping=0
+            np.ones((2, 4), np.float32),
+            GridLevels(np.ones(2, np.float32)),
+            np.ones((2, 4, 4)),
+            damping=0,
         )

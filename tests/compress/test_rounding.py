@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 import edgekit
 from edgekit.compress.calibrate import Probe, blend_hessians, layer_statistics
 from edgekit.compress.calibrated import Calibration
+from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
-from edgekit.compress.rounding import Grids, Measured, in_turn, on_grids
+from edgekit.compress.rounding import Measured, in_turn, on_levels
 from edgekit.compress.stages import Seen, layers_in_turn
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
@@ -98,17 +99,18 @@ def test_rounding_in_turn_comes_closer_where_there_are_many_inputs(
     )
     numbers = {name: weight.float32() for name, weight in weights.items()}
     model = Measured(probe, layers, weights, numbers, statistics, {}, {})
-    steps = {
-        layer.weight: np.full(len(model.filters(layer)), model.filters(layer).std(), np.float32)
+    levels = {
+        layer.weight: GridLevels(
+            np.full(len(model.filters(layer)), model.filters(layer).std(), np.float32)
+        )
         for layer in layers
     }
-    grids = Grids(steps, 127, {})
     fresh = natural_noise(100, (1, 12, 12), rng)
     expected = probe.outputs({}, fresh)
 
     alone, turned = (
         np.square(probe.outputs(model.restored(found), fresh) - expected).mean()
-        for found in (on_grids(model, grids, 0.1), in_turn(model, grids, 0.1, many))
+        for found in (on_levels(model, levels, 0.1), in_turn(model, levels, 0.1, many))
     )
 
     assert turned < 0.8 * alone

@@ -1,0 +1,82 @@
+"""The grids that calibration puts layers on: to a width, or to a share of the bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress import allocate
+from edgekit.compress.levels import GridLevels, Levels
+from edgekit.compress.quantize import code_limit
+
+
+class Family(Protocol):
+    """Levels of all layers by weight name, of any fineness."""
+
+    def at_bits(self, bits: int) -> Mapping[str, Levels]:
+        """Codes of at most `bits` bits in every layer; of their own where layers stay finer."""
+        ...
+
+    def at_factor(self, factor: float) -> Mapping[str, Levels]:
+        """The share of the bits that errs least; coarser with a larger factor (allocate.py)."""
+        ...
+
+    def factor_for_bits(self, target_bits: float) -> float:
+        """The factor at which all codes together take so many bits. Raises PlanError."""
+        ...
+
+
+class Grids:
+    """Uniform grids with a step a layer, coarser in channels that would not fit.
+
+    filters: of each layer by weight name, (outputs, inputs), pruned weights 0.
+    finer: bits of layers that are set apart. curvatures: measured when first asked for.
+    """
+
+    def __init__(
+        self,
+        filters: Mapping[str, NDArray[np.float32]],
+        finer: Mapping[str, int],
+        curvatures: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._filters = filters
+        self._limits = {name: code_limit(bits) for name, bits in finer.items()}
+        self._curvatures = curvatures
+
+    def at_bits(self, bits: int) -> Mapping[str, Levels]:
+        """The grid of each channel reaches its largest weight."""
+        limit = code_limit(bits)
+        layers = {name: self._finest(name, self._limits.get(name, limit)) for name in self._filters}
+        return self._on_steps(layers, 1.0)
+
+    def at_factor(self, factor: float) -> Mapping[str, Levels]:
+        """As Family says."""
+        return self._on_steps(self._allocated, factor)
+
+    def factor_for_bits(self, target_bits: float) -> float:
+        """As Family says."""
+        return allocate.factor_for_bits(list(self._allocated.values()), target_bits)
+
+    def _finest(self, name: str, limit: int) -> allocate.Layer:
+        """A layer whose grid reaches its largest weight, however sensitive it may be."""
+        return allocate.Layer(self._filters[name], np.inf, limit)
+
+    @cached_property
+    def _allocated(self) -> dict[str, allocate.Layer]:
+        return {
+            name: self._finest(name, self._limits[name])
+            if name in self._limits
+            else allocate.Layer(filters, self._curvatures()[name])
+            for name, filters in self._filters.items()
+        }
+
+    @staticmethod
+    def _on_steps(layers: Mapping[str, allocate.Layer], factor: float) -> dict[str, Levels]:
+        return {
+            name: GridLevels(allocate.channel_steps(layer, factor), layer.limit)
+            for name, layer in layers.items()
+        }

@@ -1,0 +1,92 @@
+"""What the weights of a layer may become: points of a grid, or the values of a codebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.compress.cluster import nearest_codes
+from edgekit.graph.layers import Codes, Layer
+from edgekit.tensors import CodedTensor
+
+
+class Levels(Protocol):
+    """The weights that a layer's codes stand for. Code 0 is free for pruned weights: it means 0."""
+
+    def nearest(self, wanted: NDArray[Any]) -> Codes:
+        """Codes of the levels nearest to wanted weights.
+
+        wanted: (outputs,) or (outputs, inputs), one row a filter. Pruned weights aren't told apart.
+        """
+        ...
+
+    def restored(self, codes: Codes) -> NDArray[np.float32]:
+        """The weights of codes in the shape of `nearest`'s, as a decoder gives them back."""
+        ...
+
+    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
+        """Codes (outputs, inputs) as a tensor of the layer's weight. shape: of the weight."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridLevels:
+    """A uniform grid through zero for each filter.
+
+    steps: (outputs,) float32, positive. limit: codes stay within -limit..limit.
+    """
+
+    steps: NDArray[np.float32]
+    limit: int = 127
+
+    def nearest(self, wanted: NDArray[Any]) -> NDArray[np.int8]:
+        """As Levels says."""
+        codes = np.rint(wanted / _along(self.steps, wanted))
+        return np.asarray(np.clip(codes, -self.limit, self.limit), np.int8)
+
+    def restored(self, codes: Codes) -> NDArray[np.float32]:
+        """As Levels says."""
+        return np.asarray(codes * _along(self.steps, codes), np.float32)
+
+    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
+        """As Levels says."""
+        stored = layer.unfiltered(codes, shape)
+        return CodedTensor(layer.weight, "float32", stored, self.steps, layer.channel_axis)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedLevels:
+    """A codebook for all filters, each of which may scale it by a gain of its own.
+
+    values: (k,) float32, rising; with has_zero behind a value 0 that is for pruned weights alone.
+    gains: (outputs,) float32, positive, or () 1.0 for all.
+    """
+
+    values: NDArray[np.float32]
+    gains: NDArray[np.float32]
+    has_zero: bool = False
+
+    def nearest(self, wanted: NDArray[Any]) -> NDArray[np.uint8]:
+        """As Levels says."""
+        relative = np.asarray(wanted / _along(self.gains, wanted), np.float32)
+        own = self.values[1:] if self.has_zero else self.values
+        codes = nearest_codes(relative.reshape(-1), own).reshape(wanted.shape)
+        return codes + np.uint8(1) if self.has_zero else codes
+
+    def restored(self, codes: Codes) -> NDArray[np.float32]:
+        """As Levels says."""
+        return np.asarray(self.values[codes] * _along(self.gains, codes), np.float32)
+
+    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
+        """As Levels says."""
+        axis = layer.channel_axis if self.gains.ndim else 0
+        stored = layer.unfiltered(codes, shape)
+        return CodedTensor(layer.weight, "float32", stored, self.gains, axis, self.values)
+
+
+def _along(scales: NDArray[np.float32], rows: NDArray[Any]) -> NDArray[np.float32]:
+    """One number a row, or one for all, in a form that goes with (outputs, ...)."""
+    return scales if scales.ndim == 0 else scales.reshape(-1, *(1,) * (rows.ndim - 1))
