@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import PlanError
+from edgekit.graph.layers import Codes
 
 CODE_LIMIT = 127
 """Codes fit int8, so that the same integers run in an int8 session."""
@@ -56,7 +57,7 @@ def round_to_grid(layer: Layer, steps: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.asarray(np.clip(codes, -layer.limit, layer.limit), np.int8)
 
 
-def entropy_bits(codes: NDArray[np.int8]) -> float:
+def entropy_bits(codes: Codes) -> float:
     """Zero-order entropy of all codes together, in bits, and a guess of their table's."""
     counts = np.bincount(codes.view(np.uint8).ravel(), minlength=256)
     counts = counts[counts > 0]

@@ -27,6 +27,7 @@ from edgekit.compress.calibrate import (
     layer_statistics,
 )
 from edgekit.compress.carry_out import carry_out
+from edgekit.compress.codebooks import Codebooks
 from edgekit.compress.grids import Family, Grids
 from edgekit.compress.levels import Levels
 from edgekit.compress.noise import noise_like
@@ -34,6 +35,7 @@ from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import global_counts, smallest
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.sensitivity import curvatures, divergence
+from edgekit.compress.shared import Filters, input_importance
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
@@ -104,12 +106,9 @@ class Calibration:
             weight.name: weight.float32() for weight in graph.weights if weight.dtype == "float32"
         }
         # What is judged is the file: tensors that aren't followed are rounded there too.
-        planned = {layer.name: layer for layer in plan.layers}
-        others = {
-            weight.name: dequantize(carry_out(weight, planned.get(weight.name)))
-            for weight in graph.weights
-            if weight.name not in {layer.weight for layer in self._layers}
-        }
+        layers = {layer.weight for layer in self._layers}
+        rest = [weight for weight in graph.weights if weight.name not in layers]
+        others = {tensor.name: dequantize(tensor) for tensor in carry_out(rest, plan)}
         self._statistics, everything = self._gather()
         self._original = original or self._probe
         self._reference = self._original.outputs(inputs=self._held_back)
@@ -212,7 +211,11 @@ class Calibration:
 
     def at_divergence(self, most: float) -> Calibrated:
         """The coarsest grids whose outputs part by at most `most` nats on held-back inputs."""
-        factor = self._family.factor_for_bits(4.0 * self.weight_count)
+        try:
+            factor = self._family.factor_for_bits(4.0 * self.weight_count)
+        except PlanError:
+            # Codebooks of small layers alone may take more: begin where n g^2 / 24 is the bound.
+            factor = float(np.sqrt(24 * most / self.weight_count))
         best: Calibrated | None = None
         for _ in range(6):
             found = self._best_damping(self._family.at_factor(factor))
@@ -284,7 +287,15 @@ class Calibration:
     @cached_property
     def _family(self) -> Family:
         filters = {layer.weight: self._filters(layer) for layer in self._layers}
-        return Grids(filters, self._finer, lambda: self._curvatures)
+        if self._method == "uniform":
+            return Grids(filters, self._finer, lambda: self._curvatures)
+        counted = {name: self._counted(name, weights) for name, weights in filters.items()}
+        return Codebooks(counted, self._finer, lambda: self._curvatures)
+
+    def _counted(self, name: str, weights: NDArray[np.float32]) -> Filters:
+        kept = self._kept.get(name)
+        importance = input_importance(self._statistics[name].hessian, len(weights))
+        return Filters(weights, None if kept is None else ~kept, importance)
 
     def _allocated(self, target_bits: float) -> Mapping[str, Levels]:
         return self._family.at_factor(self._family.factor_for_bits(target_bits))

@@ -38,7 +38,7 @@ from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.activations import RunAs, check_run_as
 from edgekit.packfile.writer import CoderName, measure, pack
 from edgekit.preprocess import make_preprocess
-from edgekit.tensors import CompressedModel, CompressedTensor
+from edgekit.tensors import CodedTensor, CompressedModel
 
 NO_GOAL = Goal()
 _MOST_EVALUATED = 10_000
@@ -72,7 +72,8 @@ def compress(
 
     source: an ONNX file, by path or as bytes. output: the packed file; None only in a dry run.
     bits: width of a code, 2 to 8. method: "uniform", a grid with one step a channel, or
-        "codebook", at most 2^bits shared values a layer.
+        "codebook", at most 2^bits shared values a layer, over channels that are scaled alike where
+        that errs less for its bytes.
     sparsity: share of the weights that become zero, smallest magnitudes first, in [0, 1); over
         all layers together with scope "global", in each layer with scope "layer".
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
@@ -109,8 +110,8 @@ def compress(
     _check_output(output, dry_run=dry_run)
     is_calibrated = calibration is not None or goal.is_set
     _check_evaluation(evaluation, goal, is_calibrated=is_calibrated)
-    if is_calibrated and (method != "uniform" or scope != "global"):
-        raise PlanError("calibration works with the uniform method and the global scope")
+    if is_calibrated and scope != "global":
+        raise PlanError("calibration works with the global scope")
     _check_run_as(run_as, int8_floats, calibration)
     if goal.is_set and calibration is None:
         calibration = NOISE
@@ -204,20 +205,20 @@ def apply_plan(
 
     found: calibrated weights and biases, which take the place of the plan's.
     """
-    layers = {layer.name: layer for layer in plan.layers}
-    coded = {} if found is None else found.coded
+    coded: dict[str, CodedTensor] = {} if found is None else found.coded
     biases = {} if found is None else found.biases
-    tensors: list[CompressedTensor] = []
-    fidelities: list[Fidelity] = []
-    for original in graph.weights:
-        # What counts as a bias's error is its rounding; the correction is wanted.
-        values = biases.get(original.name, original.values)
-        weight = replace(original, values=values)
-        tensor = coded.get(weight.name) or carry_out(weight, layers.get(weight.name))
-        tensors.append(tensor)
-        fidelities.append(measure_fidelity(weight, tensor))
-    model = CompressedModel(tuple(tensors), graph.skeleton, _manifest(graph, plan, found))
-    return model, tuple(fidelities)
+    # What counts as a bias's error is its rounding; the correction is wanted.
+    weights = [
+        replace(original, values=biases.get(original.name, original.values))
+        for original in graph.weights
+    ]
+    rest = carry_out([weight for weight in weights if weight.name not in coded], plan)
+    made = {tensor.name: tensor for tensor in rest} | coded
+    tensors = tuple(made[weight.name] for weight in weights)
+    fidelities = tuple(
+        measure_fidelity(weight, tensor) for weight, tensor in zip(weights, tensors, strict=True)
+    )
+    return CompressedModel(tensors, graph.skeleton, _manifest(graph, plan, found)), fidelities
 
 
 def _meet(

@@ -279,11 +279,11 @@ def test_inputs_of_another_shape_are_refused(graph: Graph, rng: np.random.Genera
         )
 
 
-def test_calibration_with_a_codebook_is_refused(
+def test_calibration_layer_by_layer_is_refused(
     tiny_onnx_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
 ) -> None:
-    with pytest.raises(PlanError, match="uniform method"):
-        compress(tiny_onnx_path, tmp_path / "t.ekp", method="codebook", calibration=inputs)
+    with pytest.raises(PlanError, match="global scope"):
+        compress(tiny_onnx_path, tmp_path / "t.ekp", scope="layer", calibration=inputs)
 
 
 def test_two_bounds_are_refused() -> None:

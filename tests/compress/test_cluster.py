@@ -63,6 +63,47 @@ def test_the_squared_error_never_rises(weights: np.ndarray, size: int) -> None:
     assert all(after <= before + 1e-6 * scale for before, after in itertools.pairwise(errors))
 
 
+@given(weights=weights_arrays, size=st.integers(2, 9), equal=st.sampled_from([0.25, 1.0, 8.0]))
+def test_equal_importance_is_plain_k_means(weights: np.ndarray, size: int, equal: float) -> None:
+    ordered = np.sort(weights)
+    start = np.linspace(ordered[0], ordered[-1], size).astype(np.float32)
+
+    weighted = lloyd(ordered, start, importance=np.full(ordered.size, equal, np.float32))
+
+    scale = max(1e-30, float(np.abs(ordered).max()))
+    np.testing.assert_allclose(weighted, lloyd(ordered, start), rtol=0, atol=1e-6 * scale)
+
+
+@given(weights=weights_arrays, size=st.integers(2, 9), data=st.data())
+@settings(max_examples=60)
+def test_the_weighted_squared_error_never_rises(
+    weights: np.ndarray, size: int, data: st.DataObject
+) -> None:
+    ordered = np.sort(weights)
+    counts = st.floats(0, 100, width=32, allow_subnormal=False)
+    importance = data.draw(hnp.arrays(np.float32, ordered.size, elements=counts))
+    start = np.linspace(ordered[0], ordered[-1], size).astype(np.float32)
+
+    errors = []
+    for iterations in range(6):
+        centroids = lloyd(ordered, start, iterations, importance=importance).astype(np.float64)
+        distance = np.abs(ordered[:, None] - centroids[None, :]).min(axis=1)
+        errors.append(float(np.sum(importance * distance**2)))
+
+    scale = float(np.sum(importance * ordered.astype(np.float64) ** 2))
+    assert all(after <= before + 1e-6 * scale for before, after in itertools.pairwise(errors))
+
+
+def test_a_weight_that_counts_for_many_is_as_if_it_were_many(rng: np.random.Generator) -> None:
+    weights = rng.laplace(0, 0.1, 500).astype(np.float32)
+    counts = rng.integers(1, 9, 500)
+
+    weighted = cluster(weights, 3, importance=counts.astype(np.float32))
+
+    repeated = cluster(np.repeat(weights, counts), 3)
+    np.testing.assert_array_equal(weighted.values, repeated.values)
+
+
 @given(weights=weights_arrays, bits=st.integers(2, 8), data=st.data())
 @settings(max_examples=60)
 def test_every_weight_takes_a_nearest_value_and_pruned_ones_zero(
