@@ -4,6 +4,9 @@ Codebooks of the plain weights and of channels scaled alike, found by plain k-me
 that counts each weight by the inputs it meets, and for each layer that of the two forms which pays;
 then the biases corrected, then errors fed back, too. Calibrated on 1,024 training images without
 labels, each layer as the original model feeds it; judged by the 10,000 test images.
+
+With --alone: each layer by itself with a codebook of its plain weights, before and after its bias
+is corrected.
 """
 
 from __future__ import annotations
@@ -42,7 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="+", help="exported ONNX files")
     parser.add_argument("--bits", type=int, nargs="+", default=[5, 4])
+    parser.add_argument("--alone", action="store_true", help="one layer at a time")
     arguments = parser.parse_args()
+    if arguments.alone:
+        for path in arguments.models:
+            _alone(path, arguments.bits[0])
+        return
     table = Table(box=None, pad_edge=False)
     for heading in ("network", "bits", "codebook", "k-means"):
         table.add_column(heading)
@@ -56,10 +64,7 @@ def main() -> None:
 def _measure(path: Path, widths: list[int], table: Table) -> None:
     graph = load_graph(path)
     model = _measured(graph)
-    without = replace(
-        model,
-        statistics={name: replace(s, hessian=None) for name, s in model.statistics.items()},
-    )
+    without = _without_hessians(model)
     data = load_labelled(FASHION_MNIST)
     expected = model.probe.outputs(inputs=data.inputs)
 
@@ -86,6 +91,32 @@ def _measure(path: Path, widths: list[int], table: Table) -> None:
                 )
                 sys.stderr.write(".")
                 sys.stderr.flush()
+
+
+def _alone(path: Path, bits: int) -> None:
+    """Print what each layer costs in nats, the others left as they are."""
+    model = _measured(load_graph(path))
+    levels = _levels(model, bits, "plain weights", is_weighted=False)
+    found = on_levels(_without_hessians(model), levels, DAMPING)
+    restored = model.restored(found)
+    inputs = load_labelled(FASHION_MNIST).inputs
+    expected = model.probe.outputs(inputs=inputs)
+    for layer in model.layers:
+        if layer.bias is None:
+            continue
+        costs = [
+            divergence(
+                expected, model.probe.outputs({name: restored[name] for name in names}, inputs)
+            )
+            for names in ([layer.weight], [layer.weight, layer.bias])
+        ]
+        sys.stdout.write(f"{layer.weight} {costs[0]:.5f} {costs[1]:.5f}\n")
+
+
+def _without_hessians(model: Measured) -> Measured:
+    """A model whose layers take their nearest codes: nothing tells them how to feed errors back."""
+    statistics = {name: replace(found, hessian=None) for name, found in model.statistics.items()}
+    return replace(model, statistics=statistics)
 
 
 def _measured(graph: Graph) -> Measured:
