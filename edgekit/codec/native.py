@@ -1,4 +1,6 @@
-"""The compiled decoder and kernels, with the signatures and results of their numpy twins.
+"""The compiled decoder and kernels.
+
+Kernels have the signatures and results of their numpy twins; the decoder takes whole files.
 
 Importing this module never fails; `available` says whether the compiled module is there. All
 calls release the interpreter lock.
@@ -24,6 +26,7 @@ from edgekit.errors import (
     FormatError,
     LimitError,
     TruncatedError,
+    UsageError,
     VersionError,
 )
 
@@ -137,8 +140,10 @@ def decode_weights(file: Buffer, *, threads: int = 1, max_bytes: int) -> list[ND
     """The restored weights of every tensor of a packed file, bfloat16 as uint16 patterns.
 
     threads: tensors are shared out among them. max_bytes: the most that the weights may take.
-    Raises the FormatError of the rule that the file breaks.
+    Raises the FormatError of the rule that the file breaks, and UsageError below 1 thread.
     """
+    if threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
     view, opened = _open(file)
     tensors = list(_tensors(opened))
     arrays = []
@@ -168,7 +173,7 @@ class StoredElements:
     """The stored elements of a file's tensors, one tensor at a time.
 
     The file is opened once, and tensors that are asked for in order are found in order. Raises
-    the FormatError of the rule that the file breaks.
+    the FormatError of the rule that the file breaks, without saying where.
     """
 
     def __init__(self, file: Buffer) -> None:
@@ -179,10 +184,10 @@ class StoredElements:
     def decode(self, index: int) -> NDArray[np.uint8]:
         """The flat codes of tensor `index`, or its stored bytes where it isn't coded."""
         if not self._has_begun or index < self._tensor.index:
-            _check(lib.ekd_first(self._opened, self._tensor), index)
+            _check(lib.ekd_first(self._opened, self._tensor), None)
             self._has_begun = True
         while self._tensor.index < index:
-            _check(lib.ekd_next(self._opened, self._tensor), index)
+            _check(lib.ekd_next(self._opened, self._tensor), None)
         out = np.empty(self._tensor.elements * lib.ekd_stored_bytes(self._tensor), np.uint8)
         result = lib.ekd_decode_stored(
             self._opened,
@@ -192,7 +197,7 @@ class StoredElements:
             _write("uint8_t[]", out),
             out.size,
         )
-        _check(result, index)
+        _check(result, None)
         return out
 
 

@@ -93,11 +93,10 @@ def inspect(path: str | os.PathLike[str]) -> InspectReport:
 
 
 def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> InspectReport:
+    whole = packed.model()
     tensors = tuple(
-        _packed_entry(
-            packed.records[index], packed.tensor(index), size.record_bytes + size.payload_bytes
-        )
-        for index, size in enumerate(sizes.tensors)
+        _packed_entry(record, tensor, size.record_bytes + size.payload_bytes)
+        for record, tensor, size in zip(packed.records, whole.tensors, sizes.tensors, strict=True)
     )
     inside = {"tensors", "payload"}
     parts = [(part.name, part.bytes) for part in sizes.sections if part.name not in inside]
@@ -105,7 +104,7 @@ def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> Inspect
     model = ModelProto()
     model.ParseFromString(packed.skeleton)
     # Shapes say all that counting needs, but a graph is checked as a whole.
-    graph = load_graph(to_model_proto(packed.model()).SerializeToString())
+    graph = load_graph(to_model_proto(whole).SerializeToString())
     counted = count(graph)
     return InspectReport(
         path,

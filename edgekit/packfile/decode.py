@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -34,11 +35,10 @@ STORED_DTYPES: dict[Type, np.dtype[Any]] = {
 
 Fetch = Callable[[int], NDArray[np.uint8]]
 
-_FETCH_PAYLOAD_BYTES = 4096
-"""Another decoder finds a tensor by walking over all records, so it pays for large ones alone."""
-
-_BATCH_ELEMENTS = 1 << 22
-"""Small tensors are decoded together up to this many elements, which is faster in numpy."""
+_BATCH_COST = 1 << 22
+"""Small tensors are decoded together, which is faster in numpy, up to this cost in elements."""
+_TABLE_COST = 1 << 16
+"""What a code table's look-ups take in memory, as a number of elements."""
 
 
 def decode_elements(
@@ -49,30 +49,29 @@ def decode_elements(
     """The flat stored elements of each tensor, codes as uint8, in the order of the records.
 
     records: index and record of each tensor. payload: the payload section. fetch: another
-    decoder, which gives the codes of a large coded tensor by its index.
+    decoder, which gives the codes of a coded tensor by its index.
     Raises ChecksumError, TruncatedError and CorruptError, which name the tensor.
     """
     batch: list[tuple[int, TensorRecord]] = []
     waiting = 0
     for index, record in records:
-        if batch and waiting + record.elements > _BATCH_ELEMENTS:
+        cost = record.elements + _TABLE_COST * (record.mode in layout.CODED_MODES)
+        if batch and waiting + cost > _BATCH_COST:
             yield from _decode_batch(batch, payload, fetch)
             batch, waiting = [], 0
         batch.append((index, record))
-        waiting += record.elements
+        waiting += cost
     yield from _decode_batch(batch, payload, fetch)
 
 
 def _decode_batch(
     batch: list[tuple[int, TensorRecord]], payload: NDArray[np.uint8], fetch: Fetch | None
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    fetched = {
-        index: fetch(index)
-        for index, record in batch
-        if fetch
-        and record.mode in layout.CODED_MODES
-        and record.payload_bytes >= _FETCH_PAYLOAD_BYTES
-    }
+    fetched: dict[int, NDArray[np.uint8]] = {}
+    for index, record in batch:
+        if fetch and record.mode in layout.CODED_MODES:
+            with _named(index, record):
+                fetched[index] = fetch(index)
     for index, record in batch:
         if index not in fetched:
             _check_chunks(record, payload, index)
@@ -85,15 +84,21 @@ def _decode_batch(
         ]
         symbols |= _decode_symbols(coded, coder, payload)
     for index, record in batch:
-        try:
-            if index in fetched:
-                elements: NDArray[Any] = fetched.pop(index)
-                _check_codes(record, elements)
-            else:
-                elements = _elements(record, payload, symbols.get(index))
-        except FormatError as error:
-            raise type(error)(str(error), offset=record.offset, tensor=index) from error
+        if index in fetched:
+            yield index, fetched.pop(index)
+            continue
+        with _named(index, record):
+            elements = _elements(record, payload, symbols.get(index))
         yield index, elements
+
+
+@contextmanager
+def _named(index: int, record: TensorRecord) -> Iterator[None]:
+    """Errors that say which tensor they are about."""
+    try:
+        yield
+    except FormatError as error:
+        raise type(error)(str(error), offset=record.offset, tensor=index) from error
 
 
 def _check_chunks(record: TensorRecord, payload: NDArray[np.uint8], index: int) -> None:
@@ -114,9 +119,10 @@ def _decode_symbols(
         return {}
     try:
         decoded = _decode_together([record for _, record in batch], coder, payload)
-    except FormatError as error:
+    except FormatError:
         if len(batch) == 1:
-            raise type(error)(str(error), offset=batch[0][1].offset, tensor=batch[0][0]) from error
+            with _named(*batch[0]):
+                raise
         # Some tensor of the batch is broken. One by one, the message can name it.
         return {
             index: symbols

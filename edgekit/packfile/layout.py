@@ -164,12 +164,7 @@ STREAM_COUNTS = (1, 4, 8)
 
 # Chapter 4: payload
 
-GAP_FILLER = 255
-"""A gap symbol that stands for 255 elements of code 0 and no value (4.2)."""
 REPEAT_NIBBLE, ZERO_RUN_NIBBLE, LONG_ZERO_RUN_NIBBLE = 13, 14, 15
-RANS_TOTAL_LOG2 = 12
-RANS_LOWEST_STATE = 1 << 16
-RANS_STATES = 4
 
 # Chapter 8: limits
 

@@ -75,6 +75,8 @@ def _fill(skeleton: bytes, tensors: Iterable[_Restored]) -> ModelProto:
         model.ParseFromString(skeleton)
     except DecodeError as error:
         raise CorruptError("the skeleton isn't an ONNX model") from error
+    if not all(node.op_type for node in _nodes(model)):
+        raise CorruptError("a node of the skeleton has no operator")
     empty = _external_initializers(model)
     for name, dtype, weights in tensors:
         initializer = empty.pop(name, None)

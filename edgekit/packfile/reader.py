@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,14 +92,15 @@ class PackedModel:
 
     def tensor(self, index: int, *, decoder: Decoder = "auto") -> CompressedTensor:
         """Tensor `index`, decoded. Raises a FormatError that names it."""
-        record = self.records[index]
-        fetch = self._fetch(decoder)
-        ((_, elements),) = decode_elements([(index, record)], self.payload, fetch)
-        return _compressed(record, self.names[index], elements)
+        (tensor,) = self.tensors(decoder=decoder, indices=[index])
+        return tensor
 
-    def tensors(self, *, decoder: Decoder = "auto") -> Iterator[CompressedTensor]:
-        """All tensors in the order of the file, decoded one after another."""
-        records = enumerate(self.records)
+    def tensors(
+        self, *, decoder: Decoder = "auto", indices: Iterable[int] | None = None
+    ) -> Iterator[CompressedTensor]:
+        """All tensors in the order of the file, or those of `indices`, one after another."""
+        chosen = range(len(self.records)) if indices is None else indices
+        records = ((index, self.records[index]) for index in chosen)
         for index, elements in decode_elements(records, self.payload, self._fetch(decoder)):
             yield _compressed(self.records[index], self.names[index], elements)
 
@@ -115,9 +116,14 @@ class PackedModel:
         if use_native(decoder):
             arrays = native.decode_weights(self.data, threads=threads, max_bytes=self.max_bytes)
             return dict(zip(self.names, arrays, strict=True))
+        return dict(self.numpy_weights(range(len(self.records))))
+
+    def numpy_weights(self, indices: Iterable[int]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Names and restored weights of these tensors, from the numpy decoder."""
         # A product outside the restored type's range is infinite, as chapter 6 says.
         with np.errstate(over="ignore", under="ignore"):
-            return {tensor.name: dequantize(tensor) for tensor in self.tensors(decoder=decoder)}
+            for tensor in self.tensors(decoder="numpy", indices=indices):
+                yield tensor.name, dequantize(tensor)
 
     def _fetch(self, decoder: Decoder) -> Fetch | None:
         return native.StoredElements(self.data).decode if use_native(decoder) else None
@@ -158,8 +164,10 @@ def open_packfile(source: Source, *, max_bytes: int = layout.MAX_RESTORED_BYTES)
     """A packed file, validated.
 
     source: a path, or the bytes of the file. max_bytes: the most that the restored weights may
-    take. Raises InputError for a file that can't be read, and the FormatError of the rule that
-    the file breaks.
+    take; the numpy decoder works in several times the memory of the largest tensor.
+
+    Raises InputError for a file that can't be read, and the FormatError of the rule that the file
+    breaks.
     """
     return validate(_read(source), max_bytes=max_bytes)
 

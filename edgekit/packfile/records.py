@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.codec import huffman, rans
+from edgekit.codec.gaps import FILLER
 from edgekit.errors import FormatError
 from edgekit.packfile import layout
 from edgekit.packfile.cursor import Cursor
@@ -332,7 +333,7 @@ def _parse_chunk(body: Cursor, head: _Head, elements: int, offset: int) -> Chunk
     if head.mode is Mode.GAP:
         gaps = body.varint("gap_count")
         # Each value has one gap symbol, and each filler passes 255 elements before a value.
-        if not values <= gaps <= values + (elements - values) // layout.GAP_FILLER:
+        if not values <= gaps <= values + (elements - values) // FILLER:
             raise body.corrupt("a chunk has more or fewer gaps than its elements and values allow")
     sequences = 2 if head.mode in layout.SPARSE_MODES else 1
     sizes = [body.varint("stream_bytes") for _ in range(sequences * head.streams - 1)]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgekit.runtime.blame import Blame
 from edgekit.runtime.parity import Difference
-from edgekit.runtime.verify import Answers, VerifyReport
+from edgekit.runtime.verify import Answers, Integrity, VerifyReport
 
 _WORST = 10
 
@@ -21,11 +21,7 @@ def render_table(report: VerifyReport) -> RenderableType:
     facts = _facts()
     facts.add_row("file", f"{report.path}, {checked.file_bytes:,} bytes")
     facts.add_row("SHA-256", checked.sha256)
-    facts.add_row(
-        "integrity",
-        f"sound: {checked.tensors:,} tensors, {checked.weights:,} weights, equal bits from "
-        + " and ".join(checked.decoders),
-    )
+    facts.add_row("integrity", _integrity(checked))
     if report.int8_answers is not None or report.int8_accuracy is not None:
         facts.add_row("run form", f"{report.form}, as the file says; it has both")
     parts: list[RenderableType] = [facts]
@@ -43,6 +39,16 @@ def render_table(report: VerifyReport) -> RenderableType:
     if report.blame is not None:
         parts += [Text(), _blame(report.blame), Text(), Text(_advice(report.blame))]
     return Group(*parts)
+
+
+def _integrity(checked: Integrity) -> str:
+    text = f"sound: {checked.tensors:,} tensors, {checked.weights:,} weights"
+    if len(checked.decoders) == 1:
+        return f"{text}, restored by {checked.decoders[0]}"
+    text += ", equal bits from " + " and ".join(checked.decoders)
+    if checked.compared < checked.weights:
+        text += f" (for {checked.compared:,} of them)"
+    return text
 
 
 def _facts() -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.codec import native
 from edgekit.compress.pipeline import compress
 from edgekit.errors import InputError, ModelFileError
 from edgekit.inspect import inspect
@@ -56,3 +57,22 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't read"):
         inspect(tmp_path / "x")
+
+
+@pytest.mark.skipif(not native.available, reason="the compiled decoder isn't built")
+def test_a_packed_file_is_opened_once_for_all_its_tensors(
+    tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compress(tiny_onnx_path, tmp_path / "t.ekp", bits=5)
+    opened = []
+
+    class Counted(native.StoredElements):
+        def __init__(self, file: native.Buffer) -> None:
+            opened.append(len(file))
+            super().__init__(file)
+
+    monkeypatch.setattr(native, "StoredElements", Counted)
+
+    inspect(tmp_path / "t.ekp")
+
+    assert len(opened) == 1

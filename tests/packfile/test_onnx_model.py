@@ -190,3 +190,14 @@ def test_a_broken_file_leaves_the_old_output(tiny_model: ModelProto, tmp_path: P
 def test_a_missing_output_folder_is_one_line(tiny_model: ModelProto, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="doesn't exist"):
         decompress(pack(stored_model(tiny_model)), tmp_path / "none" / "x.onnx")
+
+
+def test_a_node_without_an_operator_is_corrupt(tiny_model: ModelProto, tmp_path: Path) -> None:
+    skeleton, _ = emptied(tiny_model)
+    skeleton.graph.node.add()
+    model = stored_model(tiny_model)
+    packed = pack(CompressedModel(model.tensors, skeleton.SerializeToString(), {}))
+
+    with pytest.raises(CorruptError, match="a node of the skeleton has no operator"):
+        decompress(packed, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

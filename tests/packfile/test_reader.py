@@ -8,17 +8,25 @@ import struct
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.codec import crc32c
-from edgekit.errors import FormatError, InputError, LimitError, TruncatedError, VersionError
+from edgekit.codec import crc32c, native
+from edgekit.errors import (
+    FormatError,
+    InputError,
+    LimitError,
+    TruncatedError,
+    UsageError,
+    VersionError,
+)
 from edgekit.packfile import open_packfile, pack, read_packfile, read_weights
 from edgekit.packfile.layout import Mode
-from edgekit.tensors import CodedTensor, StoredTensor
+from edgekit.tensors import CodedTensor, CompressedModel, StoredTensor
 from tests.golden.accepted import grid
 from tests.golden.building import File, coded, packed, stored, varint
 from tests.packfile.models import laplacian, one, sample_model
@@ -251,3 +259,30 @@ def test_the_numpy_decoder_keeps_its_pace(rng: np.random.Generator) -> None:
     read_packfile(data)
 
     assert 400_000 / (time.process_time() - start) > 1e6
+
+
+@pytest.mark.parametrize("coder", ["huffman", "rans"])
+def test_many_code_tables_take_no_memory_together(coder: Literal["huffman", "rans"]) -> None:
+    rng = np.random.default_rng(5)
+    tensors = tuple(
+        CodedTensor(f"t{index}", "float32", laplacian(rng, 300, 4, 0), np.array(0.5, np.float32))
+        for index in range(1500)
+    )
+    file = pack(CompressedModel(tensors, b"", {}), coder=coder)
+
+    tracemalloc.start()
+    packed = open_packfile(file)
+    for tensor in packed.tensors(decoder="numpy"):
+        assert tensor.shape == (300,)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    # A look-up table takes 36 or 68 KB, which is 54 or 102 MB for all of them.
+    assert peak < 30e6
+
+
+@pytest.mark.skipif(not native.available, reason="the compiled decoder isn't built")
+def test_fewer_than_one_thread_is_refused(sample: bytes) -> None:
+    for threads in (0, -1):
+        with pytest.raises(UsageError, match="threads must be at least 1"):
+            read_weights(sample, threads=threads)

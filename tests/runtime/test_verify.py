@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgekit.codec import native
 from edgekit.compress.pipeline import compress
 from edgekit.errors import DataError, FormatError, UsageError
 from edgekit.runtime.parity import agreement, difference, softmax_divergence
@@ -209,3 +210,16 @@ def test_divergence_of_known_distributions() -> None:
 
     expected = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
     assert softmax_divergence(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.skipif(not native.available, reason="the compiled decoder isn't built")
+def test_the_slower_decoder_restores_as_many_weights_as_there_is_time_for(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = verify(packed).integrity
+    monkeypatch.setattr("edgekit.runtime.verify._COMPARED_WEIGHTS", 1000)
+    part = verify(packed).integrity
+
+    assert whole.compared == whole.weights == part.weights
+    assert 0 < part.compared <= 1000
+    assert whole.decoders == part.decoders == ("numpy", "native")
