@@ -21,6 +21,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,7 +97,7 @@ def _measure(name: str, path: Path, calibration: Array, judgement: Array) -> Non
         "exact": equalised(original, [pair for pair in pairs if pair.clip is None]),
         "bounds": equalised(original, pairs),
     }
-    ways: tuple[tuple[str, dict[str, object]], ...] = (
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
         ("8 bits", {"bits": 8}),
         ("6 bits", {"bits": 6}),
         ("5 bits, codebook", {"bits": 5, "method": "codebook"}),
@@ -117,7 +118,7 @@ def _measure(name: str, path: Path, calibration: Array, judgement: Array) -> Non
         for way, settings in ways:
             with tempfile.TemporaryDirectory() as folder:
                 packed = Path(folder) / "m.ekp"
-                report = compress(model.SerializeToString(), packed, **settings)  # type: ignore[arg-type]
+                report = compress(model.SerializeToString(), packed, **settings)
                 found = divergence(expected, probe.outputs(read_weights(packed)))
             _say(f"{form}, {way}: {report.file_bytes:,} bytes, {found:.4f} nats")
 
