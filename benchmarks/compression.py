@@ -143,6 +143,7 @@ def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
     yield "8 bits, noise", partial(compress, bits=8, calibration="noise")
     yield "6 bits, no data", partial(compress, bits=6)
     yield "6 bits, 100 crops", partial(crops_, bits=6)
+    yield "8 bits, 30 % pruned, 100 crops", partial(crops_, bits=8, sparsity=0.3)
     yield "1.84 MB, 100 crops", partial(crops_, goal=Goal(target_bytes=1_840_000), run_as="int8")
     yield (
         "1.55 MB, 100 crops, rANS",

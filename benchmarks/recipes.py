@@ -53,7 +53,6 @@ CASES = (
     Case("squeezenet_fashion", "tiny"),
     Case("squeezenet_fashion", "tiny", is_label_free=True),
     Case("squeezenet_fashion", "int8"),
-    Case("squeezenet_fashion", "narrow"),
     Case("mobilenetv2_fashion", "tiny", bits=1.9),
     Case("mobilenetv2_fashion", "int8"),
     Case("mobilenetv2_fashion", "narrow"),
