@@ -106,6 +106,8 @@ def dequantize(tensor: CompressedTensor) -> NDArray[Any]:
 
 
 def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    if values.dtype == np.float16 and dtype == "float32":
+        return _widen(values)
     if dtype != "bfloat16":
         return values.astype(dtype, copy=False)
     if values.dtype == np.uint16:
@@ -115,3 +117,14 @@ def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     rounded = (patterns + 0x7FFF + ((patterns >> 16) & 1)) >> 16
     quiet = (patterns >> 16) | 0x40
     return np.where(np.isnan(values), quiet, rounded).astype(np.uint16)
+
+
+def _widen(halves: NDArray[Any]) -> NDArray[Any]:
+    """float16 as float32; a NaN keeps its fraction, which not every processor leaves alone."""
+    values = halves.astype(np.float32)
+    is_nan = np.isnan(halves)
+    if is_nan.any():
+        bits = halves.view(np.uint16).astype(np.uint32)
+        nans = (bits & 0x8000) << 16 | 0x7F800000 | (bits & 0x3FF) << 13
+        values = np.where(is_nan, nans, values.view(np.uint32)).view(np.float32)
+    return values

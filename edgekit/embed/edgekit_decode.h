@@ -18,10 +18,12 @@
        }
        // EKD_END: every tensor was decoded.
 
-   C99, also C++. Needs <stddef.h> and <stdint.h> and no library: no allocation, no globals, no
-   recursion. The caller owns every buffer. Any bytes may be given as a file: each read is checked,
-   and what breaks the format ends in a result that says so. Work memory is aligned for uint32_t;
-   only where it is aligned for uint64_t does it hold the large tables.
+   C99, also C++. Needs <stddef.h> and <stdint.h>, and calls no library: no allocation, no globals,
+   no recursion. A compiler may still make calls of memset, memcpy or memmove out of loops; where
+   there are none of these, -ffreestanding keeps gcc and clang from it. The caller owns every
+   buffer. Any bytes may be given as a file: each read is checked, and what breaks the format ends
+   in a result that says so. Work memory is aligned for uint32_t; only where it is aligned for
+   uint64_t does it hold the large tables.
 
    Macros that leave parts out: EKD_NO_RANS, EKD_NO_FLOAT, EKD_NO_SHA256, EKD_NO_FAST (the large
    tables), EKD_NO_EIGHT (eight streams in turns: two chunks at once).
@@ -187,7 +189,7 @@ ekd_result ekd_restore_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, void 
 ekd_result ekd_decode_restored(const ekd_file *file, const ekd_tensor *tensor, void *work,
                                size_t work_bytes, void *out, size_t out_bytes);
 
-/* The scale of a channel, 1 where there is none. */
+/* The scale of a channel: 1 where the tensor has no scales, or no such channel. */
 float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel);
 #endif
 
@@ -1561,8 +1563,8 @@ static ekd_result ekd__check_masks(const ekd_chunk *chunk, const uint8_t *masks)
 }
 
 /* Checked positions spread values over a chunk, as codes or as weights. A mask's elements are all
-   written, each with a value or with the zero symbol, so that no branch has to guess the bits; a
-   byte may be read behind the last value, where the work memory goes on.
+   written, each with a value or with the zero symbol, so that no branch has to guess the bits; the
+   byte behind the last value may be read, which is the first position.
    NOLINTBEGIN(bugprone-macro-parentheses): a type can't stand in them. */
 #define EKD__SPREAD(name, type, element_of)                                                        \
     static void name(const ekd_chunk *chunk, int is_mask, const uint8_t *values,                   \
@@ -1600,7 +1602,7 @@ EKD__SPREAD(ekd__spread_weights, float, EKD__AS_WEIGHT)
 
 static int ekd__has_room(const ekd_decoder *decoder, const ekd_chunk *chunk) {
     return decoder->room &&
-           (size_t)chunk->value_count + chunk->position_count < decoder->room_bytes;
+           (size_t)chunk->value_count + chunk->position_count <= decoder->room_bytes;
 }
 
 /* Values, then positions behind them, into the room. */
@@ -1786,7 +1788,8 @@ typedef union {
     uint32_t bits;
 } ekd__float;
 
-static float ekd__half_to_float(uint32_t half) {
+/* The bits of a float32. As a float, a signalling NaN wouldn't pass through every processor. */
+static uint32_t ekd__half_to_float(uint32_t half) {
     ekd__float result;
     uint32_t exponent = half >> 10 & 31, fraction = half & 1023;
     if (exponent == 31) {
@@ -1796,8 +1799,7 @@ static float ekd__half_to_float(uint32_t half) {
     } else { /* subnormal: a multiple of 2^-24 */
         result.number = (float)fraction * 5.9604644775390625e-8f;
     }
-    result.bits |= (half & 0x8000u) << 16;
-    return result.number;
+    return result.bits | (half & 0x8000u) << 16;
 }
 
 /* Rounded to nearest, ties to even; larger numbers become infinite. */
@@ -1835,9 +1837,7 @@ static uint32_t ekd__float_to_bfloat(float number) {
 
 static float ekd__read_float(const uint8_t *p, int is_half) {
     ekd__float value;
-    if (is_half)
-        return ekd__half_to_float(ekd__u16(p));
-    value.bits = ekd__u32(p);
+    value.bits = is_half ? ekd__half_to_float(ekd__u16(p)) : ekd__u32(p);
     return value.number;
 }
 
@@ -1918,6 +1918,8 @@ float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel
         return 1.0f;
     if (tensor->scale_kind == 1)
         return ekd__read_float(file->data + tensor->scales_at, tensor->half_scales);
+    if (channel >= tensor->dims[tensor->axis])
+        return 1.0f;
     ekd__rewind_scales(file, tensor, &scales);
     return ekd__seek_scale(file, tensor, &scales, channel);
 }
@@ -1976,6 +1978,18 @@ static void ekd__put(uint8_t *out, unsigned type, float number) {
     if (type == EKD_TYPE_BF16)
         value.u16 = (uint16_t)ekd__float_to_bfloat(number);
     for (i = 0; i < width; i++)
+        out[i] = value.bytes[i];
+}
+
+/* A float32 from its bits, in this machine's byte order. */
+static void ekd__put_bits(uint8_t *out, uint32_t bits) {
+    union {
+        uint8_t bytes[4];
+        uint32_t bits;
+    } value;
+    size_t i;
+    value.bits = bits;
+    for (i = 0; i < sizeof value.bytes; i++)
         out[i] = value.bytes[i];
 }
 
@@ -2072,8 +2086,7 @@ static void ekd__restore(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *
     } else { /* f16 to f32 */
         const uint8_t *halves = out + chunk->elements * (restored - stored);
         for (i = 0; i < chunk->elements; i++)
-            ekd__put(out + i * restored, EKD_TYPE_F32,
-                     ekd__half_to_float(ekd__u16(halves + i * stored)));
+            ekd__put_bits(out + i * restored, ekd__half_to_float(ekd__u16(halves + i * stored)));
     }
 }
 

@@ -1,8 +1,10 @@
 /* A fuzzing engine's bytes as the tables and the chunk of a single tensor, without a container
    round it, decoded with five sizes of work memory, which must agree.
 
-   byte 0: mode, bit 4 coder; byte 1: streams; byte 2: bytes of the record (tables and chunk index);
-   bytes 3 and 4: elements; then the record, the chunk, and 32 bytes as the end of a file. */
+   byte 0: bits 0 to 3 mode, bit 4 coder, bits 5 to 7 scale kind 1 to 3; byte 1: streams, and
+   with kinds 2 and 3 the columns of a matrix; byte 2: bytes of the record (scales, tables and chunk
+   index); bytes 3 and 4: elements, or with kinds 2 and 3 rows; then the record, the chunk, and 32
+   bytes as the end of a file. The one scale of kind 1 is bytes 0 and 1 themselves. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,20 @@
 
 enum { HEAD = 5, TAIL = 32 };
 
+/* One scale, or a matrix with scales in the input; the axis is read from there too. */
+static ekd_result read_scales(const uint8_t *data, ekd__cursor *body, ekd_tensor *tensor) {
+    tensor->scale_kind = (uint8_t)(1 + (data[0] >> 5) % 3);
+    tensor->half_scales = 1;
+    tensor->rank = 1;
+    tensor->dims[0] = tensor->elements = ekd__u16(data + 3) + 1;
+    if (tensor->scale_kind == 1)
+        return EKD_OK;
+    tensor->rank = 2;
+    tensor->dims[1] = 1 + data[1] / 3 % 32;
+    tensor->elements *= tensor->dims[1];
+    return ekd__read_scales(body, tensor);
+}
+
 /* What a valid record would say, around the tables in the input. */
 static ekd_result read_tensor(const uint8_t *data, size_t size, ekd_file *file,
                               ekd_tensor *tensor) {
@@ -20,16 +36,14 @@ static ekd_result read_tensor(const uint8_t *data, size_t size, ekd_file *file,
     ekd__cursor body = {data, HEAD, HEAD + data[2] % (size - HEAD - TAIL)};
     file->data = data;
     file->bytes = size;
-    tensor->mode = (uint8_t)(EKD_DIRECT + data[0] % 3);
+    tensor->mode = (uint8_t)(EKD_DIRECT + (data[0] & 15) % 3);
     tensor->coder = data[0] >> 4 & 1;
     tensor->restored = EKD_TYPE_F32;
-    tensor->scale_kind = tensor->half_scales = 1;
     tensor->streams = tensor->coder ? 1 : streams[data[1] % 3];
-    tensor->rank = 1;
-    tensor->dims[0] = tensor->elements = ekd__u16(data + 3) + 1;
     tensor->chunk_log2 = 20;
-    tensor->values_at = body.at;
     tensor->next_at = tensor->payload_at = body.end;
+    EKD__TRY(read_scales(data, &body, tensor));
+    tensor->values_at = body.at;
     EKD__TRY(ekd__skip_table(&body, tensor, 1));
     tensor->positions_at = body.at;
     if (ekd__is_sparse(tensor))

@@ -1,10 +1,12 @@
 /* Decodes packed files from exact-size buffers and prints what they hold.
 
-   usage: harness WORK_BYTES FILE...
+   usage: harness
+          harness WORK_BYTES[+OFFSET] FILE...
 
-   A line a file with its result, then for each tensor the CRC-32C of its stored elements and of its
-   restored ones in little-endian order. Built with sanitizers, every read or write outside a
-   buffer ends the program. */
+   Alone, the least and the most work memory. Otherwise the work memory begins OFFSET bytes behind
+   an address that is aligned for all types, and there is a line a file with its result, then for
+   each tensor the CRC-32C of its stored elements and of its restored ones in little-endian order.
+   Built with sanitizers, every read or write outside a buffer ends the program. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,14 +44,19 @@ static void to_little_endian(uint8_t *bytes, size_t width, size_t count) {
         }
 }
 
+enum { MOST_BYTES = 1 << 26 }; /* a caller's cap, for damaged files */
+
 /* Both outputs have exactly the size that the tensor needs. */
 static ekd_result show_tensor(const ekd_file *file, const ekd_tensor *tensor, void *work,
                               size_t work_bytes) {
     size_t stored = tensor->elements * ekd_stored_bytes(tensor);
     size_t restored = tensor->elements * ekd_restored_bytes(tensor);
-    uint8_t *codes = (uint8_t *)malloc(stored ? stored : 1);
-    uint8_t *weights = (uint8_t *)malloc(restored ? restored : 1);
+    uint8_t *codes, *weights;
     ekd_result result;
+    if (restored > MOST_BYTES)
+        return EKD_LIMIT;
+    codes = (uint8_t *)malloc(stored ? stored : 1);
+    weights = (uint8_t *)malloc(restored ? restored : 1);
     if (!codes || !weights)
         exit(2);
     result = ekd_decode_stored(file, tensor, work, work_bytes, codes, stored);
@@ -80,17 +87,25 @@ static ekd_result show_file(const uint8_t *data, size_t bytes, void *work, size_
 }
 
 int main(int count, char **words) {
-    size_t work_bytes = count > 1 ? strtoul(words[1], NULL, 10) : 0, bytes;
-    void *work = malloc(work_bytes ? work_bytes : 1);
+    size_t work_bytes, offset, bytes;
+    uint8_t *memory;
+    char *end;
     int i;
-    if (!work)
+    if (count == 1) {
+        printf("%d %d\n", EKD_WORK_SMALL, EKD_WORK_FAST);
+        return 0;
+    }
+    work_bytes = strtoul(words[1], &end, 10);
+    offset = *end == '+' ? strtoul(end + 1, NULL, 10) : 0;
+    memory = (uint8_t *)malloc(offset + work_bytes);
+    if (!memory)
         return 2;
     for (i = 2; i < count; i++) {
         uint8_t *data = read_file(words[i], &bytes);
-        ekd_result result = show_file(data, bytes, work, work_bytes);
+        ekd_result result = show_file(data, bytes, memory + offset, work_bytes);
         printf("%s %s\n", ekd_result_name(result), words[i]);
         free(data);
     }
-    free(work);
+    free(memory);
     return 0;
 }

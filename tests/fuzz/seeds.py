@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.packfile.layout import Coder, Mode
 from tests.golden.accepted import grid, laplacian
-from tests.golden.building import File, Tensor, coded
+from tests.golden.building import File, Tensor, coded, varint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STREAMS = (1, 4, 8)
@@ -25,12 +26,31 @@ ELEMENTS = (100, 9000)
 def chunk_seed(tensor: Tensor, mode: Mode, coder: Coder, streams: int) -> bytes:
     """A tensor of one chunk in the layout of fuzz_chunk.c, or b"" where its record is too long."""
     names = list(tensor.fields)
-    record = b"".join(tensor.fields[name] for name in names[names.index("value table") :])
+    kind = tensor.fields["scaling"][0] & 3
+    begin = names.index("value table" if kind == 1 else "scales")
+    record = b"".join(tensor.fields[name] for name in names[begin:])
     if len(record) > 255:
         return b""
-    head = bytes([(mode - Mode.DIRECT) | coder << 4, STREAMS.index(streams), len(record)])
-    elements = (tensor.truth.shape[0] - 1).to_bytes(2, "little")
-    return head + elements + record + tensor.payload + bytes(32)
+    rows, columns = (*tensor.truth.shape, 1)[:2]
+    head = [(mode - Mode.DIRECT) | coder << 4 | (kind - 1) << 5]
+    head += [STREAMS.index(streams) + 3 * (columns - 1), len(record)]
+    return bytes(head) + (rows - 1).to_bytes(2, "little") + record + tensor.payload + bytes(32)
+
+
+def scaled_seeds(mode: Mode, streams: int) -> Iterator[tuple[str, bytes]]:
+    """A matrix with a scale for each column, and one with an exception for a row."""
+    codes = laplacian(7 * 300, 3, zeros=0.6).reshape(300, 7)
+    columns = np.arange(1, 8, dtype=np.float16)
+    row = np.ones(300, np.float16)
+    row[260] = 2
+    exceptions = b"\0\x00\x3c\1" + varint(260) + b"\x00\x40"
+    for name, axis, scale, scales in (
+        ("columns", 1, columns, (2 | 8, b"\1" + columns.astype("<f2").tobytes())),
+        ("row", 0, row, (3 | 8, exceptions)),
+    ):
+        matrix = grid(codes, scale.astype(np.float32), axis=axis)
+        tensor = coded(matrix, mode, streams=streams, chunk_log2=14, scales=scales)
+        yield name, chunk_seed(tensor, mode, Coder.HUFFMAN, streams)
 
 
 def pair_seed(spread: float) -> bytes:
@@ -48,6 +68,9 @@ def main(words: list[str]) -> None:
         shutil.copy(vector, folder / "file" / f"{vector.parent.name}_{vector.name}")
     for spread in (0.6, 2.0):
         (folder / "file" / f"pairs_{spread:.0f}").write_bytes(pair_seed(spread))
+    for mode, streams in itertools.product((Mode.DIRECT, Mode.GAP, Mode.MASK), STREAMS):
+        for name, seed in scaled_seeds(mode, streams):
+            (folder / "chunk" / f"{mode.name}_{streams}_{name}".lower()).write_bytes(seed)
     for mode, count, (spread, zeros) in itertools.product(
         (Mode.DIRECT, Mode.GAP, Mode.MASK), ELEMENTS, ((1.0, 0.0), (3.0, 0.7), (20.0, 0.3))
     ):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.codec import rans
 from edgekit.packfile.layout import Coder, Mode
 from edgekit.tensors import CodedTensor, StoredTensor
 from tests.golden.building import Codes, File, Tensor, coded, packed, stored, varint
@@ -56,11 +57,29 @@ WORKED_EXAMPLE = coded(
 )
 """The tensor of docs/format.md, chapter 5."""
 
+WORKED_RANS_FREQUENCIES = np.zeros(256, np.uint16)
+WORKED_RANS_FREQUENCIES[:3] = [4064, 16, 16]
+
+WORKED_RANS = (
+    coded(
+        grid(signed(1, 0, 0, 0, 2, 0), HALF),
+        Mode.DIRECT,
+        coder=Coder.RANS,
+        scales=(1 | 8, HALF.astype("<f2").tobytes()),
+    )
+    .change(value__table=rans.write_table(WORKED_RANS_FREQUENCIES))
+    .with_payload(
+        rans.encode_rans(signed(1, 0, 0, 0, 2, 0).view(np.uint8), WORKED_RANS_FREQUENCIES)
+    )
+)
+"""The tensor of chapter 5.1."""
+
 
 def accepted() -> Iterator[tuple[str, str, File]]:
     """Name, note and file of each vector."""
     yield "no_tensors", "the smallest file: no tensor, an empty payload", File()
     yield "worked_example", "the tensor of chapter 5", File((WORKED_EXAMPLE,))
+    yield "worked_rans", "the tensor of chapter 5.1", File((WORKED_RANS,))
     yield from _modes()
     yield from _codes()
     yield from _types()
@@ -173,6 +192,7 @@ def _codes() -> Iterator[tuple[str, str, File]]:
 
 def _types() -> Iterator[tuple[str, str, File]]:
     numbers = np.array([[0.0, -0.0, 1.5], [-2.25, 3e4, 6e-8]])
+    nans = np.array([0x7C01, 0xFD00, 0x7DFF, 0x7E00, 0xFE01, 0xFC00], np.uint16)
     patterns = np.array([0x3F80, 0xC020, 0x7F80, 0x7FC1], np.uint16)
     integers = np.array([0, -1, 2**31 - 1, -(2**31)])
     for name, note, tensor in (
@@ -190,6 +210,11 @@ def _types() -> Iterator[tuple[str, str, File]]:
             "float16_to_float32",
             "float16, restored to float32",
             StoredTensor("w", "float32", numbers.astype(np.float16)),
+        ),
+        (
+            "float16_nans",
+            "signalling and quiet NaNs of either sign, restored to float32",
+            StoredTensor("w", "float32", nans.view(np.float16)),
         ),
     ):
         yield f"stored_{name}", note, File((stored(tensor),))
@@ -334,24 +359,24 @@ def _shapes() -> Iterator[tuple[str, str, File]]:
 
 
 def _rans() -> Iterator[tuple[str, str, File]]:
-    def rans(codes: NDArray[np.int8], mode: Mode, chunk_log2: int = 10) -> File:
+    def file(codes: NDArray[np.int8], mode: Mode, chunk_log2: int = 10) -> File:
         return File((coded(grid(codes), mode, coder=Coder.RANS, chunk_log2=chunk_log2),))
 
     thin = laplacian(700, 4, zeros=0.8)
-    yield "rans_direct", "4 states, frequencies of 12 bits", rans(laplacian(600, 3), Mode.DIRECT)
-    yield "rans_chunks", "states begin anew in each chunk", rans(laplacian(600, 3), Mode.DIRECT, 8)
-    yield "rans_gap", "rANS for values and gaps", rans(thin, Mode.GAP)
-    yield "rans_mask", "rANS for values and mask bytes", rans(thin, Mode.MASK)
+    yield "rans_direct", "4 states, frequencies of 12 bits", file(laplacian(600, 3), Mode.DIRECT)
+    yield "rans_chunks", "states begin anew in each chunk", file(laplacian(600, 3), Mode.DIRECT, 8)
+    yield "rans_gap", "rANS for values and gaps", file(thin, Mode.GAP)
+    yield "rans_mask", "rANS for values and mask bytes", file(thin, Mode.MASK)
     yield (
         "rans_empty_sequence",
         "a chunk without values: no bytes for its sequences",
-        rans(sparse(600, 3, 9, 590), Mode.GAP, 8),
+        file(sparse(600, 3, 9, 590), Mode.GAP, 8),
     )
-    yield "rans_three_symbols", "fewer symbols than states", rans(signed(1, 2, 1), Mode.DIRECT)
+    yield "rans_three_symbols", "fewer symbols than states", file(signed(1, 2, 1), Mode.DIRECT)
     yield (
         "rans_single_symbol",
         "a frequency of 4096: states alone",
-        rans(np.full(50, 9, np.int8), Mode.DIRECT),
+        file(np.full(50, 9, np.int8), Mode.DIRECT),
     )
 
 

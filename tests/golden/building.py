@@ -34,6 +34,22 @@ def varint(value: int) -> bytes:
             return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
 
 
+def scale_fields(
+    scale: NDArray[np.float32], axis: int, *, common: float | None
+) -> tuple[int, bytes]:
+    """Scale kind and fields (docs/format.md, 3.3): each scale, or `common` and exceptions."""
+    if common is None:
+        return 2, varint(axis) + scale.astype("<f4").tobytes()
+    places = np.flatnonzero(scale != np.float32(common))
+    gaps = np.diff(places, prepend=-1) - 1
+    exceptions = b"".join(
+        varint(int(gap)) + scale[place : place + 1].astype("<f4").tobytes()
+        for gap, place in zip(gaps, places, strict=True)
+    )
+    head = varint(axis) + np.array([common], "<f4").tobytes() + varint(places.size)
+    return 3, head + exceptions
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One tensor as the file holds it.

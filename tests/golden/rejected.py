@@ -248,6 +248,20 @@ def _scales() -> _Broken:
         "6: constant code 2 in a codebook of 2",
         constant.change(constant=b"\2"),
     )
+    codes = np.zeros(300, np.uint8)
+    codes[[1, 280]] = [1, 2]
+    book = CodedTensor("w", "float32", codes, ONE, 0, np.array([0, 2, 4], np.float32))
+    for name, place, tensor in (
+        ("second", "in the second of two chunks", coded(book, Mode.DIRECT, streams=4)),
+        ("gap", "among the values of gaps", coded(book, Mode.GAP, chunk_log2=9)),
+        ("mask", "among the values of a mask", coded(book, Mode.MASK, chunk_log2=9)),
+    ):
+        yield (
+            f"codebook_index_{name}",
+            CORRUPT,
+            f"6: code 2 in a codebook of 2, {place}",
+            tensor.change(codebook_last=b"\1", codebook=b"\0\0\0\0\0\0\0\x40"),
+        )
 
 
 def _table(tensor: Tensor, table: bytes) -> Tensor:
@@ -304,6 +318,14 @@ def _indices() -> _Broken:
         GAP.change(stream_bytes__0=b"\x7f"),
     )
     yield "chunk_check", CHECKSUM, "3.4: a chunk's CRC-32C", EXAMPLE.change(crc32c__0=bytes(4))
+    two = coded(grid(np.tile(signed(1, 2, 3), 100)), Mode.DIRECT, streams=4)
+    for name, field in (("first", {"crc32c__0": bytes(4)}), ("second", {"crc32c__1": bytes(4)})):
+        yield (
+            f"chunk_check_{name}",
+            CHECKSUM,
+            f"3.4: the CRC-32C of the {name} of two chunks with 4 streams",
+            two.change(**field),
+        )
 
 
 def _streams() -> _Broken:
@@ -454,6 +476,12 @@ def _rans() -> _Broken:
         TRUNCATED,
         "4.6: a word is missing",
         words.with_payload(words.payload[:-2]),
+    )
+    yield (
+        "rans_half_word",
+        TRUNCATED,
+        "4.6: one byte where a word is needed",
+        words.with_payload(words.payload[:-1]),
     )
     empty = coded(grid(sparse(20)), Mode.GAP, coder=Coder.RANS)
     yield (

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Literal
+from collections import Counter
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from edgekit.codec import native
 from edgekit.errors import FormatError, UsageError
 from edgekit.packfile import open_packfile, pack, read_packfile, read_weights
 from edgekit.packfile.layout import Mode
 from edgekit.tensors import CodedTensor, CompressedModel, dequantize
-from tests.golden.building import File, coded, varint
+from tests.golden.building import File, coded, scale_fields
 from tests.golden.make_golden import FOLDER
 from tests.packfile.models import coded_tensors, laplacian, one, sample_model
 
+_LIB = vars(native).get("lib")
 needs_native = pytest.mark.skipif(not native.available, reason=native.reason)
 REJECT: dict[str, dict[str, str]] = json.loads((FOLDER / "reject" / "expected.json").read_text())
 
@@ -61,22 +61,6 @@ def test_chunks_of_any_number_and_streams_are_the_same_bits(
     assert read_weights(data, decoder="native")["w"].tobytes() == dequantize(grid).tobytes()
 
 
-def scale_fields(
-    scale: NDArray[np.float32], axis: int, *, common: float | None
-) -> tuple[int, bytes]:
-    """Scale kind and fields (docs/format.md, 3.3): each scale, or `common` and exceptions."""
-    if common is None:
-        return 2, varint(axis) + scale.astype("<f4").tobytes()
-    places = np.flatnonzero(scale != np.float32(common))
-    gaps = np.diff(places, prepend=-1) - 1
-    exceptions = b"".join(
-        varint(int(gap)) + scale[place : place + 1].astype("<f4").tobytes()
-        for gap, place in zip(gaps, places, strict=True)
-    )
-    head = varint(axis) + np.array([common], "<f4").tobytes() + varint(places.size)
-    return 3, head + exceptions
-
-
 @needs_native
 @given(
     st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9)),
@@ -107,32 +91,45 @@ def test_scales_along_any_axis_over_any_chunks_are_the_same_bits(
     assert read_weights(data, decoder="numpy")["w"].tobytes() == weights.tobytes()
 
 
+class Counted:
+    """The compiled functions, which counts how often each is called."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(_LIB, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: Any) -> Any:
+            self.calls[name] += 1
+            return found(*arguments)
+
+        return call
+
+
 @needs_native
-def test_a_channel_for_every_element_costs_a_step_each() -> None:
-    """A search from the first channel for each chunk would take a minute here, not a moment."""
-    channels = 1 << 22
-    scale = np.ones(channels, np.float32)
-    scale[0] = 2
-    grid = CodedTensor("w", "float32", np.zeros(channels, np.int8), scale)
-    tensor = coded(grid, Mode.GAP, scales=scale_fields(scale, 0, common=1.0))
-
-    weights = read_weights(File((tensor,)).to_bytes(), decoder="native")["w"]
-
-    assert weights.shape == (channels,)
-    assert not weights.any()
-
-
-@needs_native
-def test_many_tensors_are_read_in_one_pass() -> None:
-    """Opening the file for each of them would take minutes here."""
-    count = 20_000
-    one_code = CodedTensor("w", "float32", np.ones(1, np.int8), np.array(0.5, np.float32))
-    tensors = (replace(one_code, name=f"w{index}") for index in range(count))
-    data = File(tuple(coded(tensor, Mode.CONSTANT) for tensor in tensors)).to_bytes()
+def test_many_tensors_are_read_in_one_pass(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is opened once and each record is visited once, whatever their number."""
+    count = 60
+    codes = rng.integers(-128, 128, (count, 5000), np.int8)
+    grids = (
+        CodedTensor(f"w{index}", "float32", codes[index], np.array(0.5, np.float32))
+        for index in range(count)
+    )
+    data = File(tuple(coded(grid, Mode.DIRECT, chunk_log2=13) for grid in grids)).to_bytes()
+    counted = Counted()
+    monkeypatch.setattr(native, "lib", counted)
 
     model = read_packfile(data, decoder="native")
 
     assert len(model.tensors) == count
+    assert counted.calls["ekd_decode_stored"] == count
+    assert counted.calls["ekd_open"] == 1
+    assert counted.calls["ekd_first"] + counted.calls["ekd_next"] <= count + 1
 
 
 @needs_native

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgekit import errors
-from edgekit.codec import canonical_codes, crc32c, huffman, runs
+from edgekit.codec import canonical_codes, crc32c, huffman, rans, runs
 from edgekit.packfile import layout, open_packfile
-from tests.golden.accepted import WORKED_EXAMPLE
+from tests.golden.accepted import WORKED_EXAMPLE, WORKED_RANS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
@@ -202,9 +202,48 @@ def test_the_worked_example_is_what_its_record_says() -> None:
     assert crc32c(WORKED_EXAMPLE.payload).to_bytes(4, "little").hex(" ") in column(record, "Bytes")
 
 
-def test_the_worked_example_restores_the_weights_of_the_text() -> None:
-    path = ROOT / "tests" / "golden" / "accept" / "worked_example.ekp"
-    sentence = re.search(r"eight weights, (.*), is stored as the codes (.*) with the scale", TEXT)
+def test_the_rans_example_is_what_its_record_says() -> None:
+    symbols, _, record = tables("5.1")
+
+    stated = bytes.fromhex("".join(column(record, "Bytes")))
+    assert stated == WORKED_RANS.record
+    assert crc32c(WORKED_RANS.payload).to_bytes(4, "little").hex(" ") in column(record, "Bytes")
+    frequencies, _ = rans.read_table(WORKED_RANS.fields["value table"], 0)
+    for row in symbols:
+        symbol, bits, rest = int(row["Symbol"]), int(row["Bits of e"]), int(row["e"])
+        assert frequencies[symbol] == int(row["Frequency"]) == 2**bits + rest
+        assert frequencies[:symbol].sum() == int(row["start"])
+        assert int(row["Class"]) == bits + 1
+    assert frequencies.sum() == sum(map(int, column(symbols, "Frequency"))) == 4096
+    states = re.search(r"x0 = (\d+) +x1 = (\d+) +x2 = (\d+) +x3 = (\d+) +word = (\d+)\n(.*)", TEXT)
+    assert states
+    *numbers, stream = states.groups()
+    assert struct.pack("<IIIIH", *map(int, numbers)) == bytes.fromhex(stream) == WORKED_RANS.payload
+
+
+def test_the_steps_of_the_rans_example_are_the_formula() -> None:
+    symbols, steps, _ = tables("5.1")
+    *states, word = struct.unpack("<IIIIH", WORKED_RANS.payload)
+
+    for number, row in enumerate(steps):
+        high, slot = divmod(states[number % 4], 4096)
+        (found,) = (row for row in symbols if 0 <= slot - int(row["start"]) < int(row["Frequency"]))
+        lower = int(found["Frequency"]) * high + slot - int(found["start"])
+        new = lower if lower >= 2**16 else lower * 2**16 + word
+        expected = [number, states[number % 4], high, slot, found["Symbol"], lower]
+        assert [*row.values()][:-1] == [*map(str, expected)]
+        assert row["New x"].rpartition("= ")[2] == str(new)
+        states[number % 4] = new
+    assert states == [2**16] * 4
+    assert len(steps) == 6
+
+
+@pytest.mark.parametrize(("name", "count"), [("worked_example", "eight"), ("worked_rans", "six")])
+def test_the_worked_example_restores_the_weights_of_the_text(name: str, count: str) -> None:
+    path = ROOT / "tests" / "golden" / "accept" / f"{name}.ekp"
+    sentence = re.search(
+        rf"{count} weights, (.*), is stored as the codes (.*) with the scale", TEXT
+    )
     assert sentence
     weights, codes = (
         [float(word) for word in re.split(r",? and |, ", words)] for words in sentence.groups()
