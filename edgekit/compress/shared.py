@@ -27,6 +27,7 @@ from edgekit.compress.levels import SharedLevels
 _RIDGE = 0.1
 """Of the mean importance, added to each: inputs that calibration hardly saw count a little."""
 _ROUNDING = 2.0**-10
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +86,8 @@ def candidates(filters: Filters, bits: int) -> Sequence[Shared]:
 
 def channel_gains(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest magnitude of each filter, (outputs,): float16 numbers where these hold it."""
-    largest = np.abs(weights).max(axis=1, initial=0.0)
+    # Layers may be large: the magnitudes would be another array of their size.
+    largest = np.maximum(weights.max(axis=1, initial=0.0), -weights.min(axis=1, initial=0.0))
     with np.errstate(over="ignore", under="ignore"):
         half = largest.astype(np.float16).astype(np.float32)
     normal = np.finfo(np.float16).smallest_normal
@@ -122,11 +124,14 @@ def _shared(filters: Filters, gains: NDArray[np.float32], bits: int) -> Shared:
     codes = found.codes
     if gains.ndim and found.values.size - has_zero > 1:
         levels = SharedLevels(_reaching(relative, found.values, has_zero=has_zero), gains, has_zero)
-        codes = levels.nearest(filters.weights)
+        del relative
+        for rows in _blocks(filters.weights):
+            part = SharedLevels(levels.values, gains[rows], has_zero)
+            codes[rows] = part.nearest(filters.weights[rows])
         if filters.pruned is not None:
             codes[filters.pruned] = 0
     halves = levels.values.size + (gains.size if gains.ndim else 0)
-    error, squared = _errors(filters, levels.restored(codes))
+    error, squared = _errors(filters, levels, codes)
     return Shared(levels, codes, error, squared, entropy_bits(codes) + 16 * halves)
 
 
@@ -146,17 +151,31 @@ def _reaching(
     return reached
 
 
-def _errors(filters: Filters, restored: NDArray[np.float32]) -> tuple[float, float]:
+def _errors(
+    filters: Filters, levels: SharedLevels, codes: NDArray[np.uint8]
+) -> tuple[float, float]:
     """Mean relative and whole squared error. What pruning takes away is no error of the values."""
-    noise = np.square(restored - filters.weights)
-    signal = np.square(filters.weights)
-    if filters.pruned is not None:
-        noise[filters.pruned] = signal[filters.pruned] = 0
-    squared = float(np.sum(noise, dtype=np.float64))
-    if filters.importance is not None:
-        noise *= filters.importance
-        signal *= filters.importance
-    lost = noise.sum(axis=1, dtype=np.float64)
-    whole = signal.sum(axis=1, dtype=np.float64)
-    seen = whole > 0
-    return float(np.sum(lost[seen] / whole[seen]) / max(len(whole), 1)), squared
+    squared = relative = 0.0
+    for rows in _blocks(codes):
+        weights = filters.weights[rows]
+        gains = levels.gains[rows] if levels.gains.ndim else levels.gains
+        restored = SharedLevels(levels.values, gains, levels.has_zero).restored(codes[rows])
+        noise = np.square(restored - weights)
+        signal = np.square(weights)
+        if filters.pruned is not None:
+            noise[filters.pruned[rows]] = signal[filters.pruned[rows]] = 0
+        squared += float(np.sum(noise, dtype=np.float64))
+        if filters.importance is not None:
+            noise *= filters.importance[rows]
+            signal *= filters.importance[rows]
+        lost = noise.sum(axis=1, dtype=np.float64)
+        whole = signal.sum(axis=1, dtype=np.float64)
+        seen = whole > 0
+        relative += float(np.sum(lost[seen] / whole[seen]))
+    return relative / max(len(codes), 1), squared
+
+
+def _blocks(array: NDArray[np.float32] | NDArray[np.uint8]) -> list[slice]:
+    """Rows, some million numbers at a time: whole layers would cost several times their memory."""
+    step = max(1, _BLOCK // max(1, array.shape[1]))
+    return [slice(start, start + step) for start in range(0, len(array), step)]
