@@ -144,6 +144,7 @@ def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
     yield "6 bits, no data", partial(compress, bits=6)
     yield "6 bits, 100 crops", partial(crops_, bits=6)
     yield "8 bits, 30 % pruned, 100 crops", partial(crops_, bits=8, sparsity=0.3)
+    yield "k-means, 6 bits, 100 crops", partial(crops_, bits=6, method="codebook")
     yield "1.84 MB, 100 crops", partial(crops_, goal=Goal(target_bytes=1_840_000), run_as="int8")
     yield (
         "1.55 MB, 100 crops, rANS",
@@ -157,6 +158,10 @@ def _fashion_forms(model: Path, sizes: Sequence[int]) -> Iterator[Maker]:
     yield "8 bits, no data", partial(compress, bits=8)
     yield "6 bits, no data", partial(compress, bits=6)
     yield "k-means, 5 bits, no data", partial(compress, bits=5, method="codebook")
+    yield (
+        "k-means, 5 bits, 1,024 images",
+        partial(compress, bits=5, method="codebook", calibration=FASHION_MNIST),
+    )
     for size in sizes:
         yield (
             f"{size:,} bytes, 1,024 images, rANS",
