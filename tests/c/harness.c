@@ -52,7 +52,7 @@ static ekd_result show_tensor(const ekd_file *file, const ekd_tensor *tensor, vo
     size_t stored = tensor->elements * ekd_stored_bytes(tensor);
     size_t restored = tensor->elements * ekd_restored_bytes(tensor);
     uint8_t *codes, *weights;
-    ekd_result result;
+    ekd_result result, other;
     if (restored > MOST_BYTES)
         return EKD_LIMIT;
     codes = (uint8_t *)malloc(stored ? stored : 1);
@@ -60,8 +60,11 @@ static ekd_result show_tensor(const ekd_file *file, const ekd_tensor *tensor, vo
     if (!codes || !weights)
         exit(2);
     result = ekd_decode_stored(file, tensor, work, work_bytes, codes, stored);
-    if (result == EKD_OK)
-        result = ekd_decode_restored(file, tensor, work, work_bytes, weights, restored);
+    other = ekd_decode_restored(file, tensor, work, work_bytes, weights, restored);
+    if (result != other) {
+        fprintf(stderr, "%s, but %s to weights\n", ekd_result_name(result), ekd_result_name(other));
+        exit(3);
+    }
     if (result == EKD_OK) {
         to_little_endian(weights, ekd_restored_bytes(tensor), tensor->elements);
         printf("  %08lx %08lx\n", (unsigned long)ekd_crc32c(codes, stored),
