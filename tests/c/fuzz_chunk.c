@@ -13,7 +13,7 @@
 #define EKD_FAST_ELEMENTS 256 /* so that short vectors use the large tables too */
 #include "edgekit_decode.h"
 
-enum { HEAD = 5, TAIL = 32 };
+enum { HEAD = 5, TAIL = 32, MOST_ELEMENTS = 1 << 16 };
 
 /* One scale, or a matrix with scales in the input; the axis is read from there too. */
 static ekd_result read_scales(const uint8_t *data, ekd__cursor *body, ekd_tensor *tensor) {
@@ -26,6 +26,8 @@ static ekd_result read_scales(const uint8_t *data, ekd__cursor *body, ekd_tensor
     tensor->rank = 2;
     tensor->dims[1] = 1 + data[1] / 3 % 32;
     tensor->elements *= tensor->dims[1];
+    if (tensor->elements > MOST_ELEMENTS)
+        return EKD_LIMIT;
     return ekd__read_scales(body, tensor);
 }
 
