@@ -150,8 +150,8 @@ class Chain:
         for stage in self.stages:
             if not self.path(stage.file).is_file():
                 raise InputError(f"{self.folder} lacks {stage.file}; begin anew in another folder")
-        if before != self.settings:
-            other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
+        other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
+        if other:
             raise UsageError(
                 f"{self.folder} holds a run with another {', '.join(other)}; continue it with the "
                 "same settings, or name another folder"

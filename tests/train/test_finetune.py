@@ -224,6 +224,10 @@ def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
         run(model, tmp_path / "out", chosen)
     with pytest.raises(UsageError, match="another recipe, seed"):
         run(model, tmp_path / "out", recipe(Grid(epochs=2)), resume=True, seed=3)
+    # As a run is that was begun before there was such a setting.
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert report["settings"].pop("teacher") is None
+    (tmp_path / "out" / REPORT).write_text(json.dumps(report))
     again = run(model, tmp_path / "out", chosen, resume=True)
 
     assert (tmp_path / "out" / PACKED).read_bytes() == before

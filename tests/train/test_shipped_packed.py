@@ -12,6 +12,7 @@ import pytest
 import edgekit
 import edgekit_models
 from edgekit import data
+from edgekit.packfile import open_packfile
 
 FOLDER = Path(edgekit_models.__file__).parent / "packed"
 FILES = sorted(FOLDER.glob("*.ekp"))
@@ -22,9 +23,19 @@ def card(path: Path) -> str:
     return path.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_each_network_comes_in_its_smallest_form() -> None:
-    assert {"squeezenet_fashion.tiny", "mobilenetv2_fashion.tiny"} <= set(NAMES)
-    assert "squeezenet_fashion.deep-compression" in NAMES
+def test_each_network_comes_in_its_smallest_and_its_fastest_form() -> None:
+    forms = {(network, recipe) for network, recipe in (name.split(".") for name in NAMES)}
+
+    for network in ("squeezenet_fashion", "mobilenetv2_fashion"):
+        assert {(network, "tiny"), (network, "int8")} <= forms
+    assert ("squeezenet_fashion", "deep-compression") in forms
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_int8_files_open_in_int8(path: Path) -> None:
+    manifest = open_packfile(path).manifest
+
+    assert (manifest.get("run_as") == "int8") == path.stem.endswith(".int8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
