@@ -25,7 +25,8 @@ def read_toml(
     except OSError as error:
         label = f"{what} {name}" if what else name
         raise refuse(f"can't read {label}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Also for text that isn't UTF-8 and for numbers of thousands of digits.
+    except ValueError as error:
         raise refuse(f"{name} isn't TOML: {error}") from error
 
 

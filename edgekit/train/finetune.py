@@ -27,8 +27,11 @@ from edgekit.train.recipe_file import read_recipe
 from edgekit.train.run import FLOAT, FinetuneReport, RecipeRun, Watch
 from edgekit.train.sources import Source, open_data
 from edgekit.train.start import float_file
-from edgekit.train.task import Task, load_task
+from edgekit.train.task import Checked, Task, load_task
 from edgekit.train.workers import joined
+
+_SEEDS = 2**63
+_SHOWN = 30
 
 
 def finetune(
@@ -66,14 +69,14 @@ def finetune(
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    if seed < 0:
-        raise UsageError(f"seed must be at least 0, got {seed}")
+    if not 0 <= seed < _SEEDS:
+        raise UsageError(f"seed must be at least 0 and below 2^63, got {str(seed)[:_SHOWN]}")
     check_threads(threads)
     if train_limit is not None and train_limit < 1:
         raise UsageError(f"train_limit must be at least 1, got {train_limit}")
     if teacher is not None and chosen.distillation is None:
         raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
-    work = load_task(task) if task is None or isinstance(task, str) else task
+    work = Checked(load_task(task) if task is None or isinstance(task, str) else task)
     settings = {
         "source": source,
         "weights": _named(weights),
@@ -108,6 +111,7 @@ def finetune(
                 training=first if isinstance(first, Train) else None,
                 folder=folder,
                 seed=seed,
+                resume=resume,
             )
         whole = workers.told(whole)
         model = load_graph(whole).model()

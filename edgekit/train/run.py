@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import torch
 
-from edgekit.errors import InputError
+from edgekit.errors import InputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import load_graph
 from edgekit.packfile.writer import pack
@@ -89,6 +89,8 @@ class RecipeRun:
         if self.recipe.distillation is not None:
             taught = model if teacher is None else load_graph(teacher).model()
             self.teacher = Teacher(taught, self.recipe.distillation)
+        if self.data.test is not None and not has_labels(self.data.test):
+            raise UsageError("the test split has no labels; leave it out")
         if self.chain.stages:
             return
         module = GraphModule(model)

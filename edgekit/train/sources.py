@@ -146,6 +146,12 @@ def _from_object(
         }
         if "train" not in parts:
             raise DataError(f"{name} has no part named train; it has {', '.join(made) or 'none'}")
+        for key, part in list(parts.items()):
+            if len(part):
+                continue
+            if key != "test":
+                raise DataError(f"{name}: the part {key} has no samples")
+            parts.pop(key)
         if "validation" not in parts:
             held = _held_out(parts["train"], name, name, limit)
             return TrainingData(name, held.training, held.validation, parts.get("test"), None, name)

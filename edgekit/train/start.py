@@ -26,11 +26,12 @@ def float_file(
     training: Train | None,
     folder: Path,
     seed: int,
+    resume: bool,
 ) -> bytes:
     """The float model of a source, an ONNX file or what `export` takes, as one ONNX file.
 
     training: train a module from random weights first; its weights, log and, until it is done,
-    its state lie in `folder`.
+    its state lie in `folder`. resume: go on from them.
 
     Raises UsageError and RecipeError for what an ONNX file has no use for, and as `export` does.
     """
@@ -49,6 +50,11 @@ def float_file(
             raise RecipeError("the recipe trains from random weights; leave out --weights")
         make_folder(folder)
         weights = folder / TRAINED
+        if not resume and any(folder.glob(f"{weights.stem}.*")):
+            raise UsageError(
+                f"{folder} holds a training already; continue it with --resume, or name another "
+                "folder"
+            )
         if not weights.exists():
             fit.train(
                 source,

@@ -47,6 +47,50 @@ class Classification:
         return (outputs.argmax(dim=1) == labels).float()
 
 
+class Checked:
+    """A task whose answers are looked at: UsageError where it fails or returns something else."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.metric_name = str(task.metric_name)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """As the task's."""
+        found = self._called("loss", outputs, labels)
+        if not isinstance(found, Tensor) or found.ndim:
+            raise UsageError(f"the loss must be a scalar tensor, got {_form(found)}")
+        return found
+
+    def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """As the task's, in float32."""
+        found = self._called("metric", outputs, labels)
+        if not isinstance(found, Tensor) or found.shape != outputs.shape[:1]:
+            raise UsageError(
+                f"the metric must be one number for each of {len(outputs)} samples, "
+                f"got {_form(found)}"
+            )
+        if not bool(found.isfinite().all()):
+            raise UsageError("the metric of a sample isn't a finite number")
+        return found.float()
+
+    def _called(self, name: str, outputs: Tensor, labels: Tensor) -> object:
+        try:
+            found: object = getattr(self._task, name)(outputs, labels)
+        except Exception as error:
+            raise UsageError(
+                f"the {name} can't take outputs {_form(outputs)} and labels {_form(labels)}: "
+                f"{brief(error)}"
+            ) from error
+        return found
+
+
+def _form(value: object) -> str:
+    """A tensor's type and shape, or the type of something else."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
 def load_task(source: str | None) -> Task:
     """The task of a file, or classification for None.
 

@@ -21,7 +21,8 @@ from edgekit.train.recipe import Distillation
 class Teacher:
     """A model whose answers, features and flows a student comes to have.
 
-    model: with its numbers. settings: of the recipe.
+    model: with its numbers. settings: of the recipe. Raises RecipeError where these ask for
+    features that the model doesn't have.
     """
 
     def __init__(self, model: onnx.ModelProto, settings: Distillation) -> None:
@@ -30,6 +31,8 @@ class Teacher:
         self.module.requires_grad_(requires_grad=False)
         self.module.eval()
         self._taps = features(model) if settings.features or settings.flow else ()
+        if (settings.features or settings.flow) and not self._taps:
+            raise RecipeError("the teacher has no features with a height and a width to compare")
 
     def student_taps(self, model: onnx.ModelProto) -> tuple[str, ...]:
         """The features of a student that correspond to the teacher's.
@@ -57,6 +60,11 @@ class Teacher:
         self, scores: Tensor, taps: list[Tensor], wanted: tuple[Tensor, list[Tensor]]
     ) -> Tensor:
         """How far a student's scores and features are from the teacher's, weighed and summed."""
+        if scores.shape != wanted[0].shape:
+            raise RecipeError(
+                f"the student's outputs are {tuple(scores.shape)} and the teacher's "
+                f"{tuple(wanted[0].shape)}; a teacher has the same outputs"
+            )
         loss = softened_divergence(scores, wanted[0], self.settings.temperature)
         if self.settings.features:
             loss = loss + self.settings.features * feature_distance(taps, wanted[1])

@@ -172,7 +172,12 @@ class Tuning:
         self.method.before_step(progress)
         part = training_part(self.data, chosen, self.generator, self.workers)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(channels_last(part.inputs), part.labels)
+        try:
+            loss = self._loss(channels_last(part.inputs), part.labels)
+        except RuntimeError as error:
+            if all(bool(weight.isfinite().all()) for weight in self._parameters):
+                raise
+            raise self._diverged("weights that aren't finite") from error
         penalty = self.method.penalty()
         total = loss if penalty is None else loss + penalty
         torch.autograd.backward(total * part.share)
@@ -182,11 +187,14 @@ class Tuning:
         self.done += 1
         (value,) = self.workers.totals([loss.item() * part.share])
         if not math.isfinite(value):
-            raise CheckFailedError(
-                f"training diverged: the loss at step {self.done} is {value}; lower the learning "
-                f"rate of {self.rhythm.learning_rate:g}"
-            )
+            raise self._diverged(f"a loss of {value}")
         return value
+
+    def _diverged(self, what: str) -> CheckFailedError:
+        return CheckFailedError(
+            f"training diverged: step {self.done} has {what}; lower the learning rate of "
+            f"{self.rhythm.learning_rate:g}, or look for inputs that aren't finite"
+        )
 
     def _loss(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.rhythm.bfloat16):

@@ -23,6 +23,7 @@ from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.finetune import finetune
+from edgekit.train.judge import measure_file
 from edgekit.train.recipe import (
     Channels,
     Distillation,
@@ -33,10 +34,13 @@ from edgekit.train.recipe import (
     Retrain,
     Share,
     Stage,
+    Train,
 )
 from edgekit.train.run import FinetuneReport
+from edgekit.train.task import Classification
 from edgekit.train.tuning import Progress
-from tests.train.nets import samples, tiny_data, write_tiny
+from edgekit.train.workers import ALONE
+from tests.train.nets import samples, tiny_data, tiny_model, write_tiny
 
 CHAIN = (
     Retrain(epochs=6, learning_rate=0.1),
@@ -400,3 +404,96 @@ def test_layers_split_and_are_retrained(model: Path, tmp_path: Path) -> None:
         numbers(tmp_path / "out/2-low-rank.onnx").keys()
         != numbers(tmp_path / "out/1-retrain.onnx").keys()
     )
+
+
+def test_what_is_pruned_stays_pruned_in_later_stages(model: Path, tmp_path: Path) -> None:
+    stages = (
+        Prune(sparsity=0.8, epochs=1),
+        Prune(sparsity=0.3, epochs=1),
+        Prune(pattern="2:4", epochs=1),
+        Share(epochs=0),
+    )
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    first, *later = (numbers(tmp_path / "out" / stage.file) for stage in report.stages[1:])
+    for after in later:
+        for name, values in first.items():
+            if values.ndim > 1:
+                assert not np.any(after[name][values == 0])
+
+
+def test_a_teacher_has_the_outputs_of_its_student(model: Path, tmp_path: Path) -> None:
+    other = onnx.load(model)
+    for tensor in other.graph.initializer:
+        if tensor.name.startswith("head."):
+            values = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(values[:2].copy(), tensor.name))
+    del other.graph.output[0].type.tensor_type.shape.dim[:]
+    onnx.save(other, tmp_path / "two.onnx")
+
+    with pytest.raises(RecipeError, match=r"the student's outputs are .*, 3\) and the teacher's"):
+        run(
+            model,
+            tmp_path / "out",
+            recipe(Share(epochs=1), distillation=Distillation()),
+            teacher=tmp_path / "two.onnx",
+        )
+
+
+def test_a_grid_with_a_bound_needs_a_tensor_to_code(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.train.methods.method.MIN_CODED", 10_000)
+
+    with pytest.raises(RecipeError, match="no tensor is large enough for codes"):
+        run(model, tmp_path / "out", recipe(Grid(bits_per_weight=2, epochs=1)))
+
+
+def test_a_model_with_a_fixed_batch_is_judged_whole(tmp_path: Path) -> None:
+    fixed = tiny_model()
+    for value in (fixed.graph.input[0], fixed.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 7
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    write_tiny(tmp_path / "open.onnx")
+    task = Classification()
+
+    found = [
+        measure_file(tmp_path / name, samples(96, 3), task, ALONE)
+        for name in ("fixed.onnx", "open.onnx")
+    ]
+
+    assert found[0] == found[1]
+
+
+def test_a_test_split_without_labels_is_refused_before_training(
+    model: Path, tmp_path: Path
+) -> None:
+    data = dataclasses.replace(tiny_data(), test=samples(96, 3, labelled=False))
+    seen: list[Progress] = []
+
+    with pytest.raises(UsageError, match="the test split has no labels; leave it out"):
+        finetune(
+            str(model),
+            tmp_path / "out",
+            recipe=recipe(Share(epochs=1)),
+            data=data,
+            watch=lambda _stage, line: seen.append(line),
+        )
+    assert not seen
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_have_bounds(model: Path, tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UsageError, match="seed must be at least 0 and below"):
+        run(model, tmp_path / "out", recipe(Share()), seed=seed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_run_s_training_is_not_taken_up_unasked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "0-train.safetensors").write_bytes(b"another run's")
+
+    with pytest.raises(UsageError, match="holds a training already; continue it with --resume"):
+        finetune("squeezenet_fashion", out, recipe=recipe(Train(epochs=1), Share(epochs=0)))

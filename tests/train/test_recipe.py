@@ -97,6 +97,9 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RecipeError, match=r"r\.toml isn't TOML"):
         read_recipe(path)
+    path.write_text(f"batch_size = {'9' * 5000}")
+    with pytest.raises(RecipeError, match=r"r\.toml isn't TOML"):
+        read_recipe(path)
     with pytest.raises(RecipeError, match=r"no recipe .*none\.toml"):
         read_recipe(tmp_path / "none.toml")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgekit.errors import UnknownModelError, UsageError
-from edgekit.train.task import load_task
+from edgekit.train.task import Checked, load_task
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "segmentation" / "shapes.py"
 
@@ -52,3 +52,45 @@ def test_what_is_no_task_is_told_in_one_line(tmp_path: Path) -> None:
         load_task("nowhere.py:Task")
     with pytest.raises(UnknownModelError, match="nowhere names no function; give"):
         load_task("nowhere")
+
+
+class Answering:
+    """A task with the answers it is made with."""
+
+    metric_name = "m"
+
+    def __init__(self, loss: object, metric: object) -> None:
+        self._loss, self._metric = loss, metric
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self._loss  # type: ignore[return-value]  # what is looked at
+
+    def metric(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self._metric  # type: ignore[return-value]  # what is looked at
+
+
+def test_answers_of_a_task_are_looked_at() -> None:
+    outputs, labels = torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)
+    good = Checked(Answering(torch.tensor(0.5), torch.ones(4, dtype=torch.bool)))
+
+    assert good.loss(outputs, labels).item() == 0.5
+    assert good.metric(outputs, labels).tolist() == [1.0] * 4
+    for loss in (torch.zeros(4), 0.5):
+        with pytest.raises(UsageError, match="the loss must be a scalar tensor, got"):
+            Checked(Answering(loss, None)).loss(outputs, labels)
+    for metric in (torch.tensor(0.5), torch.zeros(4, 3), 0.5):
+        with pytest.raises(UsageError, match="one number for each of 4 samples, got"):
+            Checked(Answering(None, metric)).metric(outputs, labels)
+    with pytest.raises(UsageError, match="isn't a finite number"):
+        Checked(Answering(None, torch.full((4,), math.nan))).metric(outputs, labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.tensor([0, 9]), torch.tensor([0, -1]), torch.tensor([0.0, 1.0]), torch.zeros(2, 5)],
+)
+def test_labels_that_are_no_classes_are_told_in_one_line(labels: torch.Tensor) -> None:
+    task = Checked(load_task(None))
+
+    with pytest.raises(UsageError, match=r"the loss can't take outputs float32 of shape \(2, 3\)"):
+        task.loss(torch.zeros(2, 3), labels)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekit.compress.quantize import code_limit
+from edgekit.errors import RecipeError
 from edgekit.tensors import CodedTensor
 from edgekit.train.graph_module import GraphModule, Transform
 from edgekit.train.methods.grid import TrainedGrid, peak_grid
@@ -51,6 +52,8 @@ class Gridding(Method):
         steps: to start with, where they are known.
         """
         super().__init__(module, masks)
+        if stage.bits_per_weight is not None and not self.coded_names:
+            raise RecipeError("no tensor is large enough for codes; leave out bits_per_weight")
         self._stage = stage
         self.grids = nn.ModuleList()
         numbers = self.numbers()

@@ -28,7 +28,8 @@ class Pruning(Method):
     """Chooses what is pruned, again and again, among weights that go on learning.
 
     A pruned weight gets no gradient, but it may come back as long as masks aren't final, where
-    larger ones have shrunk below it. stage: the recipe's. masks: of what is pruned already.
+    larger ones have shrunk below it. stage: the recipe's. masks: of what is pruned already, which
+    stays so.
     """
 
     squares: Tensor
@@ -42,7 +43,7 @@ class Pruning(Method):
             for name, weight in module.weights.items()
         }
         super().__init__(module, every)
-        self._stage = stage
+        self._stage, self._before = stage, masks
         self.register_buffer("squares", torch.zeros(len(self.coded_names)))
         self.register_buffer("round", torch.tensor(-1))
 
@@ -55,7 +56,8 @@ class Pruning(Method):
             return
         self.round.fill_(now)
         for name, mask in self._chosen(now / _ROUNDS).items():
-            self.get_buffer(self._mask_keys[name]).copy_(torch.from_numpy(mask))
+            stays = mask & self._before.get(name, True)
+            self.get_buffer(self._mask_keys[name]).copy_(torch.from_numpy(stays))
 
     def after_gradients(self) -> None:
         """Keep the mean square of each tensor's gradients."""
