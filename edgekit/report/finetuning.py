@@ -9,6 +9,9 @@ from rich.table import Table
 
 from edgekit.train.run import FinetuneReport
 
+_NEAR = 1.1
+"""How many times the wanted bits a weight still count as reached."""
+
 
 def render_table(report: FinetuneReport) -> Group:
     """One row a stage, and below it the packed file."""
@@ -32,7 +35,8 @@ def render_card(report: FinetuneReport, command: str) -> str:
     )
     samples = f"{report.validation_samples:,} validation samples"
     if report.test_samples:
-        samples += f" and {report.test_samples:,} test samples, measured when the run was over"
+        samples += f" and {report.test_samples:,} test samples, measured when the run was over. "
+        samples += "The last row's test is of the packed file in onnxruntime"
     return f"""# {PurePath(report.source).stem}, {report.recipe.name}
 
 `{PurePath(report.output).name}`: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller
@@ -46,7 +50,7 @@ than the float ONNX file's {report.float_bytes:,}; made by
 |---|---|---|---|---|---|
 {stages}
 
-{report.metric} on {report.data}: {samples}. The last row is the packed file in onnxruntime.
+{report.metric} on {report.data}: {samples}.
 
 SHA-256 {report.sha256}
 """
@@ -64,6 +68,16 @@ def _row(report: FinetuneReport, index: int) -> tuple[str, ...]:
     )
 
 
+def _missed(report: FinetuneReport) -> list[str]:
+    """That the codes didn't come down to the bits that were asked for, if they didn't."""
+    wanted = getattr(report.recipe.stages[-1], "bits_per_weight", None)
+    found = report.stages[-1].bits_per_weight
+    if wanted is None or found is None or found <= _NEAR * wanted:
+        return []
+    asked = f"{wanted:g} were asked for; more epochs bring them down further"
+    return [f"the codes take {found:.2f} bits a weight, {asked}"]
+
+
 def _summary(report: FinetuneReport) -> list[str]:
     samples = f"{report.validation_samples:,} validation"
     if report.test_samples:
@@ -76,4 +90,4 @@ def _summary(report: FinetuneReport) -> list[str]:
         f"{report.output}: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller than "
         f"the float model's {report.float_bytes:,}"
     )
-    return [judged, packed]
+    return [judged, packed, *_missed(report)]

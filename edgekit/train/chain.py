@@ -48,7 +48,7 @@ class StageResult:
     seconds: float
 
 
-_BROKEN = (
+BROKEN = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -56,6 +56,8 @@ _BROKEN = (
     KeyError,
     AttributeError,
     ValueError,
+    IndexError,
+    OverflowError,
     OSError,
 )
 """What reading a file that isn't a state may raise."""
@@ -109,7 +111,8 @@ class Chain:
         with atomic_path(self.path(STATE)) as temporary:
             torch.save(plain, temporary)
         log = self.path(LOG)
-        before = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        before = text.splitlines()
         kept = [line for line in before if _stage_of(line) < number]
         kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
         write_atomic(log, "".join(line + "\n" for line in kept).encode())
@@ -130,7 +133,7 @@ class Chain:
             if plain.pop("number") != number:
                 return None
             history = [Progress(**line) for line in plain.pop("history")]
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self.broken_state() from error
         return plain, history
 
@@ -170,7 +173,7 @@ def _stage_of(line: str) -> int:
     """The stage of a line of the log; a line that somebody has cut or changed counts for none."""
     try:
         return int(json.loads(line)["stage"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return sys.maxsize
 
 

@@ -85,7 +85,7 @@ def finetune(
         "data": data.name if isinstance(data, TrainingData) else _named(data),
         "preprocess": _named(preprocess),
         "train_limit": train_limit,
-        "task": task if isinstance(task, str) else work.metric_name,
+        "task": _named(task) if isinstance(task, str) else work.metric_name,
         "teacher": _named(teacher),
         "seed": seed,
         "threads": threads,
@@ -136,7 +136,11 @@ def _named(given: object) -> str | None:
     if given is None:
         return None
     name = os.fspath(given) if isinstance(given, str | os.PathLike) else type(given).__name__
-    if not isinstance(name, str) or not Path(name).is_file():
+    if not isinstance(name, str):
         return str(name)
-    with Path(name).open("rb") as file:
+    # Of `file.py:function` the file.
+    path = next((text for text in (name, name.rpartition(":")[0]) if Path(text).is_file()), None)
+    if path is None:
+        return name
+    with Path(path).open("rb") as file:
         return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_args
 
 from edgekit.compress.cluster import Start
 from edgekit.compress.prune import check_sparsity
-from edgekit.compress.quantize import MAX_BITS, check_bits
+from edgekit.compress.quantize import MAX_BITS, MIN_BITS, check_bits
 from edgekit.compress.surgery import check_surgery
 from edgekit.errors import RecipeError
 from edgekit.packfile.writer import CoderName
@@ -165,8 +165,10 @@ class Grid:
         _check_rhythm(self.epochs, self.learning_rate)
         check_bits(self.bits)
         _check_choice("steps", self.steps, ("tensor", "channel"))
-        if self.bias_bits != _HALF_BITS:
-            check_bits(self.bias_bits)
+        if self.bias_bits != _HALF_BITS and not MIN_BITS <= self.bias_bits <= MAX_BITS:
+            raise RecipeError(
+                f"bias_bits must be {_HALF_BITS} or {MIN_BITS} to {MAX_BITS}, got {self.bias_bits}"
+            )
         for key in ("bits_per_weight", "start_bits"):
             bound = getattr(self, key)
             if bound is not None and not 0 < bound <= MAX_BITS:
@@ -218,7 +220,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not _LEAST_BATCH <= self.batch_size <= _MOST_BATCH:
-            raise RecipeError(f"batch_size must be at least {_LEAST_BATCH}, got {self.batch_size}")
+            raise RecipeError(
+                f"batch_size must be {_LEAST_BATCH} to {_MOST_BATCH}, "
+                f"got {str(self.batch_size)[:SHOWN]}"
+            )
         _check_choice("precision", self.precision, ("float32", "bfloat16"))
         _check_choice("coder", self.coder, get_args(CoderName))
         kinds = [stage.kind for stage in self.stages]

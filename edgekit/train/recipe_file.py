@@ -20,6 +20,8 @@ from edgekit.train.recipe import KINDS, SHOWN, Distillation, Recipe, Stage
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_KEYS = {"description", "batch_size", "precision", "coder", "stage", "distillation"}
+
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -43,7 +45,7 @@ def parse_recipe(table: Mapping[str, Any], name: str) -> Recipe:
     taught = rest.pop("distillation", None)
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise RecipeError("stages are tables of their own: [[stage]]")
-    _check_keys(rest, {"description", "batch_size", "precision", "coder"}, "the recipe")
+    _check_keys(rest, _KEYS, "the recipe")
     stages = tuple(_stage(entry, number) for number, entry in enumerate(listed, 1))
     distillation = None
     if taught is not None:

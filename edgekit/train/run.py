@@ -6,16 +6,20 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
+from onnx import numpy_helper
 
-from edgekit.errors import InputError, UsageError
+from edgekit.errors import FormatError, InputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import load_graph
+from edgekit.packfile.onnx_model import to_model_proto
+from edgekit.packfile.reader import read_packfile
 from edgekit.packfile.writer import pack
-from edgekit.train.chain import PACKED, Chain, StageResult
+from edgekit.train.chain import BROKEN, PACKED, Chain, StageResult
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import measure_file
@@ -37,7 +41,7 @@ Watch = Callable[[str, Progress], None]
 class FinetuneReport:
     """A finished run. Sizes are bytes of finished files, metrics means over whole splits.
 
-    stages: from the float model on, measured on validation; the last one is the packed file's.
+    stages: from the float model on, measured on validation, where the last one has the codes.
     test: each stage's model on the test split, measured once at the end, None without one; the
     last is the packed file's in onnxruntime. ratio: float ONNX file over packed file.
     """
@@ -129,7 +133,7 @@ class RecipeRun:
         if saved is not None:
             try:
                 tuning.restore(saved[0])
-            except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            except BROKEN as error:
                 raise self.chain.broken_state() from error
             history = saved[1]
         while not tuning.is_finished:
@@ -167,6 +171,7 @@ class RecipeRun:
         split = self.data.test
         if not packed.is_file():
             raise InputError(f"{packed} is gone; begin anew in another folder")
+        _check_packed(packed, self.chain.path(self.chain.stages[-1].file))
         test = (
             None
             if split is None
@@ -222,3 +227,19 @@ class RecipeRun:
             teacher=self.teacher,
             workers=self.workers,
         )
+
+
+def _check_packed(packed: Path, last: Path) -> None:
+    """Raise InputError unless a packed file restores the numbers of the last stage's model."""
+    try:
+        restored = to_model_proto(read_packfile(packed))
+    except FormatError as error:
+        raise InputError(f"{packed}: {error}; begin anew in another folder") from error
+    if _numbers(restored) != _numbers(load_graph(last).model()):
+        raise InputError(f"{packed} isn't made of {last}; begin anew in another folder")
+
+
+def _numbers(model: onnx.ModelProto) -> dict[str, bytes]:
+    return {
+        tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in model.graph.initializer
+    }

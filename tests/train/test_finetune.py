@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from PIL import Image
+from rich.console import Console
 
 import edgekit
 from edgekit.count import count
@@ -20,6 +22,7 @@ from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
 from edgekit.preprocess import make_preprocess
+from edgekit.report.finetuning import render_table
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.finetune import finetune
@@ -497,3 +500,41 @@ def test_another_run_s_training_is_not_taken_up_unasked(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="holds a training already; continue it with --resume"):
         finetune("squeezenet_fashion", out, recipe=recipe(Train(epochs=1), Share(epochs=0)))
+
+
+def test_a_packed_file_that_isnt_of_its_run_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(bits=4, epochs=1))
+    data = dataclasses.replace(tiny_data(), test=None)
+    for seed in (0, 1):
+        finetune(str(model), tmp_path / str(seed), recipe=chosen, data=data, seed=seed)
+    packed = tmp_path / "0" / PACKED
+    whole = packed.read_bytes()
+
+    packed.write_bytes((tmp_path / "1" / PACKED).read_bytes())
+    with pytest.raises(InputError, match=r"isn't made of .*1-grid\.onnx"):
+        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
+    packed.write_bytes(whole[:100])
+    with pytest.raises(InputError, match="begin anew in another folder"):
+        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
+
+
+def test_codes_that_did_not_come_down_are_told(model: Path, tmp_path: Path) -> None:
+    report = run(model, tmp_path / "out", recipe(Grid(bits_per_weight=0.5, epochs=0.2)))
+
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render_table(report))
+    assert "bits a weight, 0.5 were asked for" in console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+
+
+def test_changed_code_of_a_task_is_another_run(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    text = (
+        "from edgekit.train.task import Classification\nclass Own(Classification): metric_name = "
+    )
+    path.write_text(text + "'a'\n")
+    chosen = recipe(Grid(epochs=1))
+    run(model, tmp_path / "out", chosen, task=f"{path}:Own")
+    path.write_text(text + "'b'\n")
+
+    with pytest.raises(UsageError, match="holds a run with another task"):
+        run(model, tmp_path / "out", chosen, task=f"{path}:Own", resume=True)
