@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from PIL import Image
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from edgekit.preprocess import make_preprocess
 from edgekit.report.finetuning import render_table
 from edgekit.tensors import CodedTensor
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
+from edgekit.train.datasets import Samples
 from edgekit.train.finetune import finetune
 from edgekit.train.judge import measure_file
 from edgekit.train.recipe import (
@@ -54,6 +55,7 @@ STEERED = (
     Retrain(epochs=2, learning_rate=0.1),
     Grid(bits_per_weight=2.3, start_bits=2.5, epochs=8, learning_rate=0.3),
 )
+IMPORTANT = (Prune(sparsity=0.6, rank="importance", epochs=4), Share(bits=4, epochs=0))
 
 
 def recipe(*stages: Stage, distillation: Distillation | None = None) -> Recipe:
@@ -151,7 +153,8 @@ class _KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("stages", "epochs_before"), [(CHAIN, 1), (CHAIN, 7), (CHAIN, 10), (STEERED, 6), (STEERED, 7)]
+    ("stages", "epochs_before"),
+    [(CHAIN, 1), (CHAIN, 7), (CHAIN, 10), (STEERED, 6), (STEERED, 7), (IMPORTANT, 1)],
 )
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
     model: Path, tmp_path: Path, stages: tuple[Stage, ...], epochs_before: int
@@ -538,3 +541,71 @@ def test_changed_code_of_a_task_is_another_run(model: Path, tmp_path: Path) -> N
 
     with pytest.raises(UsageError, match="holds a run with another task"):
         run(model, tmp_path / "out", chosen, task=f"{path}:Own", resume=True)
+
+
+def test_a_teacher_alone_needs_no_labels_and_heeds_none(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(bits=4, epochs=2), distillation=Distillation(share=1.0))
+    labelled = tiny_data()
+    turned = dataclasses.replace(
+        labelled,
+        training=Samples(labelled.training.inputs, labelled.training.labels.flip(0)),  # type: ignore[attr-defined]  # it's a Samples
+    )
+
+    files = [
+        finetune(str(model), tmp_path / str(number), recipe=chosen, data=data).sha256
+        for number, data in enumerate((labelled, turned))
+    ]
+
+    assert files[0] == files[1]
+
+
+def test_what_prunes_by_importance_prunes_otherwise(model: Path, tmp_path: Path) -> None:
+    zeros = []
+    for rank in ("magnitude", "importance"):
+        run(model, tmp_path / rank, recipe(Prune(rank=rank, epochs=2), Share(epochs=0)))
+        pruned = numbers(tmp_path / rank / "1-prune.onnx")
+        zeros.append({name: (values == 0).tobytes() for name, values in pruned.items()})
+
+    assert zeros[0] != zeros[1]
+
+
+def test_the_seed_draws_the_random_start_of_shared_values(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Share(bits=3, start="random", epochs=0))
+
+    found = []
+    for number in range(3):
+        run(model, tmp_path / str(number), chosen, seed=number // 2)
+        found.append(numbers(tmp_path / str(number) / "1-share.onnx")["head.weight"].tobytes())
+
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    "last", [Share(bits=4, epochs=1), Grid(bits=5, epochs=1), Grid(bits=5, bias_bits=6, epochs=1)]
+)
+def test_large_biases_pack_as_they_were_trained(tmp_path: Path, last: Stage) -> None:
+    rng = np.random.default_rng(4)
+    initializers = [
+        numpy_helper.from_array((0.3 * rng.standard_normal(shape)).astype(np.float32), name)
+        for name, shape in {"a": (64, 36), "a.bias": (64,), "b": (3, 64), "b.bias": (3,)}.items()
+    ]
+    small = tiny_model()
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("Gemm", ["f", "a", "a.bias"], ["h"], transB=1),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "b", "b.bias"], ["scores"], transB=1),
+    ]
+    graph = helper.make_graph(nodes, "m", small.graph.input, small.graph.output, initializers)
+    path = tmp_path / "biases.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=small.opset_import, ir_version=8), path)
+
+    run(path, tmp_path / "out", recipe(last))
+
+    decompress(tmp_path / "out" / PACKED, tmp_path / "back.onnx")
+    back, trained = numbers(tmp_path / "back.onnx"), numbers(tmp_path / f"out/1-{last.kind}.onnx")
+    np.testing.assert_array_equal(back["a.bias"], trained["a.bias"])
+    assert np.any(trained["a.bias"] != numpy_helper.to_array(initializers[1]))
+    if last.kind == "share" or last.bias_bits == 16:  # type: ignore[union-attr]  # a Grid
+        as_half = trained["a.bias"].astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(trained["a.bias"], as_half)
