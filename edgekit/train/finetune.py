@@ -100,6 +100,8 @@ def finetune(
         # Nobody writes before everybody has looked.
         workers.meet()
         torch.manual_seed(seed)
+        if isinstance(first, Train) and not chain.stages:
+            _look_at(data, teacher, preprocess, input_shape)
         whole = b""
         if chain.stages:
             whole = chain.path(FLOAT).read_bytes()
@@ -111,6 +113,7 @@ def finetune(
                 training=first if isinstance(first, Train) else None,
                 folder=folder,
                 seed=seed,
+                train_limit=train_limit,
                 resume=resume,
             )
         whole = workers.told(whole)
@@ -129,6 +132,20 @@ def finetune(
             if number >= len(chain.stages):
                 run.stage(number, stage, watch)
         return run.finish(source)
+
+
+def _look_at(
+    data: Source | TrainingData,
+    teacher: str | os.PathLike[str] | None,
+    preprocess: str | os.PathLike[str] | None,
+    input_shape: tuple[int, ...] | None,
+) -> None:
+    """Open what comes after a training, so that its errors don't come after it too."""
+    if teacher is not None:
+        load_graph(teacher)
+    # Without a shape, what pictures become isn't known before the network is exported.
+    if not isinstance(data, TrainingData) and (preprocess is None or input_shape is not None):
+        open_data(data, input_shape=input_shape or (), preprocess=preprocess)
 
 
 def _named(given: object) -> str | None:

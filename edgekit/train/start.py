@@ -26,12 +26,13 @@ def float_file(
     training: Train | None,
     folder: Path,
     seed: int,
+    train_limit: int | None,
     resume: bool,
 ) -> bytes:
     """The float model of a source, an ONNX file or what `export` takes, as one ONNX file.
 
     training: train a module from random weights first; its weights, log and, until it is done,
-    its state lie in `folder`. resume: go on from them.
+    its state lie in `folder`. train_limit: of its images. resume: go on from them.
 
     Raises UsageError and RecipeError for what an ONNX file has no use for, and as `export` does.
     """
@@ -63,6 +64,7 @@ def float_file(
                 learning_rate=training.learning_rate,
                 seed=seed,
                 threads=torch.get_num_threads(),
+                train_limit=train_limit,
                 resume=True,
             )
     with tempfile.TemporaryDirectory() as scratch:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import edgekit
 from edgekit.count import count
-from edgekit.errors import CheckFailedError, InputError, RecipeError, UsageError
+from edgekit.errors import CheckFailedError, DataError, InputError, RecipeError, UsageError
 from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
@@ -609,3 +609,13 @@ def test_large_biases_pack_as_they_were_trained(tmp_path: Path, last: Stage) -> 
     if last.kind == "share" or last.bias_bits == 16:  # type: ignore[union-attr]  # a Grid
         as_half = trained["a.bias"].astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(trained["a.bias"], as_half)
+
+
+@pytest.mark.parametrize("wrong", ["data", "teacher"])
+def test_what_follows_a_training_is_looked_at_before_it(tmp_path: Path, wrong: str) -> None:
+    chosen = recipe(Train(epochs=1), Share(epochs=0), distillation=Distillation())
+    missing = str(tmp_path / "none.npy" if wrong == "data" else tmp_path / "none.onnx")
+
+    with pytest.raises((DataError, InputError), match=r"none\.(npy|onnx)"):
+        finetune("squeezenet_fashion", tmp_path / "out", recipe=chosen, **{wrong: missing})  # type: ignore[arg-type]  # a path for either
+    assert not (tmp_path / "out").exists()
