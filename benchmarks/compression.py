@@ -151,6 +151,7 @@ def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
         partial(crops_, goal=Goal(target_bytes=1_550_000), coder="rans"),
     )
     yield "1.94 MB, noise", partial(compress, goal=Goal(target_bytes=1_940_000))
+    yield "1.7 MB, noise", partial(compress, goal=Goal(target_bytes=1_700_000))
 
 
 def _fashion_forms(model: Path, sizes: Sequence[int]) -> Iterator[Maker]:
