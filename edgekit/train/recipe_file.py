@@ -1,7 +1,9 @@
 """A recipe as a TOML file.
 
+```
 [distillation]              one table; leave it out to learn from labels alone
 [[stage]]                   one table a stage, in order; `kind` says which
+```
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,14 @@ from rich.console import Console
 
 import edgekit
 from edgekit.count import count
-from edgekit.errors import CheckFailedError, DataError, InputError, RecipeError, UsageError
+from edgekit.errors import CheckFailedError, RecipeError, UsageError
 from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
 from edgekit.preprocess import make_preprocess
 from edgekit.report.finetuning import render_table
 from edgekit.tensors import CodedTensor
-from edgekit.train.chain import LOG, PACKED, REPORT, STATE
+from edgekit.train.chain import PACKED
 from edgekit.train.datasets import Samples
 from edgekit.train.finetune import finetune
 from edgekit.train.judge import measure_file
@@ -34,46 +33,15 @@ from edgekit.train.recipe import (
     Grid,
     LowRank,
     Prune,
-    Recipe,
     Retrain,
     Share,
     Stage,
-    Train,
 )
-from edgekit.train.run import FinetuneReport
 from edgekit.train.task import Classification
 from edgekit.train.tuning import Progress
 from edgekit.train.workers import ALONE
 from tests.train.nets import samples, tiny_data, tiny_model, write_tiny
-
-CHAIN = (
-    Retrain(epochs=6, learning_rate=0.1),
-    Prune(sparsity=0.6, epochs=3, learning_rate=0.05),
-    Share(bits=4, epochs=2, learning_rate=0.05),
-)
-STEERED = (
-    Retrain(epochs=2, learning_rate=0.1),
-    Grid(bits_per_weight=2.3, start_bits=2.5, epochs=8, learning_rate=0.3),
-)
-IMPORTANT = (Prune(sparsity=0.6, rank="importance", epochs=4), Share(bits=4, epochs=0))
-
-
-def recipe(*stages: Stage, distillation: Distillation | None = None) -> Recipe:
-    return Recipe("r", stages, batch_size=32, distillation=distillation)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_tiny(tmp_path / "tiny.onnx")
-
-
-def numbers(path: Path) -> dict[str, np.ndarray]:
-    graph = onnx.load(path).graph
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-
-
-def run(model: Path, out: Path, chosen: Recipe, **more: object) -> FinetuneReport:
-    return finetune(str(model), out, recipe=chosen, data=tiny_data(), **more)  # type: ignore[arg-type]
+from tests.train.runs import CHAIN, numbers, recipe, run
 
 
 def test_the_paper_s_chain_learns_and_packs(model: Path, tmp_path: Path) -> None:
@@ -148,46 +116,6 @@ def test_an_int8_stage_gives_a_file_that_runs_in_int8(model: Path, tmp_path: Pat
     np.testing.assert_allclose(as_int8, as_float, atol=0.1 * np.abs(as_float).max())
 
 
-class _KilledError(Exception):
-    """Stands for a signal between two epochs."""
-
-
-@pytest.mark.parametrize(
-    ("stages", "epochs_before"),
-    [(CHAIN, 1), (CHAIN, 7), (CHAIN, 10), (STEERED, 6), (STEERED, 7), (IMPORTANT, 1)],
-)
-def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    model: Path, tmp_path: Path, stages: tuple[Stage, ...], epochs_before: int
-) -> None:
-    chosen = recipe(*stages, distillation=None)
-    whole = run(model, tmp_path / "whole", chosen)
-    seen = 0
-
-    def kill(_stage: str, _line: Progress) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == epochs_before:
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        run(model, tmp_path / "cut", chosen, watch=kill)
-    assert (tmp_path / "cut" / STATE).exists()
-    resumed = run(model, tmp_path / "cut", chosen, resume=True)
-
-    assert resumed.sha256 == whole.sha256
-    assert resumed.test == whole.test
-    assert not (tmp_path / "cut" / STATE).exists()
-    logs = [
-        [
-            {key: value for key, value in json.loads(line).items() if key != "seconds"}
-            for line in (tmp_path / folder / LOG).read_text().splitlines()
-        ]
-        for folder in ("whole", "cut")
-    ]
-    assert logs[0] == logs[1]
-    assert len(logs[0]) == sum(stage.epochs for stage in stages)
-
-
 def test_the_seed_decides_the_file(model: Path, tmp_path: Path) -> None:
     chosen = recipe(Grid(bits=4, epochs=1))
 
@@ -225,75 +153,6 @@ def test_nothing_to_learn_from_is_said(model: Path, tmp_path: Path) -> None:
         )
 
 
-def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
-    chosen = recipe(Grid(epochs=1))
-    run(model, tmp_path / "out", chosen)
-    before = (tmp_path / "out" / PACKED).read_bytes()
-
-    with pytest.raises(UsageError, match="holds a run already; continue it with --resume"):
-        run(model, tmp_path / "out", chosen)
-    with pytest.raises(UsageError, match="another recipe, seed"):
-        run(model, tmp_path / "out", recipe(Grid(epochs=2)), resume=True, seed=3)
-    # As a run is that was begun before there was such a setting.
-    report = json.loads((tmp_path / "out" / REPORT).read_text())
-    assert report["settings"].pop("teacher") is None
-    (tmp_path / "out" / REPORT).write_text(json.dumps(report))
-    again = run(model, tmp_path / "out", chosen, resume=True)
-
-    assert (tmp_path / "out" / PACKED).read_bytes() == before
-    assert again.packed_bytes == len(before)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [b"", b"{}", b'{"settings": 3, "stages": [{}]}', b'{"settings": [], "stages": []}', b"\xff"],
-)
-def test_a_broken_report_is_refused(model: Path, tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / REPORT).write_bytes(damage)
-
-    with pytest.raises(InputError, match="isn't the report of a run"):
-        run(model, tmp_path / "out", recipe(Grid(epochs=1)), resume=True)
-
-
-def test_a_broken_state_is_refused(model: Path, tmp_path: Path) -> None:
-    chosen = recipe(Grid(epochs=2))
-
-    def kill(_stage: str, _line: Progress) -> None:
-        raise _KilledError
-
-    with pytest.raises(_KilledError):
-        run(model, tmp_path / "out", chosen, watch=kill)
-    state = tmp_path / "out" / STATE
-    whole = torch.load(state, weights_only=True)
-
-    damaged = [{**whole, "module": {}}, {**whole, "generator": torch.zeros(3)}, [1], torch.ones(2)]
-    for content in [b"not a state", *damaged]:
-        if isinstance(content, bytes):
-            state.write_bytes(content)
-        else:
-            torch.save(content, state)
-        with pytest.raises(InputError, match="delete it to begin the stage anew"):
-            run(model, tmp_path / "out", chosen, resume=True)
-
-
-def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: Path) -> None:
-    rows = samples(64, 1)
-    chosen, data = recipe(Grid(epochs=1)), tmp_path / "rows.npz"
-    np.savez(data, inputs=rows.inputs.numpy(), labels=np.asarray(rows.labels))
-    finetune(str(model), tmp_path / "out", recipe=chosen, data=data)
-    before = data.read_bytes()
-    np.savez(data, inputs=rows.inputs.numpy() + 1, labels=np.asarray(rows.labels))
-
-    with pytest.raises(UsageError, match="another data"):
-        finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
-    data.write_bytes(before)
-    for missing in (PACKED, "0-float.onnx"):
-        (tmp_path / "out" / missing).unlink()
-        with pytest.raises(InputError, match="another folder"):
-            finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
-
-
 def test_the_packed_file_keeps_how_pictures_become_inputs(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     for number, name in enumerate(("dark", "grey", "light")):
@@ -317,13 +176,6 @@ def test_the_packed_file_keeps_how_pictures_become_inputs(model: Path, tmp_path:
 def test_a_limit_that_leaves_nothing_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="train_limit must be at least 1"):
         run(model, tmp_path / "out", recipe(Grid()), train_limit=0)
-
-
-def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="can't use"):
-        finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data="nowhere")
-
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(model: Path, tmp_path: Path) -> None:
@@ -496,51 +348,12 @@ def test_seeds_have_bounds(model: Path, tmp_path: Path, seed: int) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_another_run_s_training_is_not_taken_up_unasked(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "0-train.safetensors").write_bytes(b"another run's")
-
-    with pytest.raises(UsageError, match="holds a training already; continue it with --resume"):
-        finetune("squeezenet_fashion", out, recipe=recipe(Train(epochs=1), Share(epochs=0)))
-
-
-def test_a_packed_file_that_isnt_of_its_run_is_refused(model: Path, tmp_path: Path) -> None:
-    chosen = recipe(Grid(bits=4, epochs=1))
-    data = dataclasses.replace(tiny_data(), test=None)
-    for seed in (0, 1):
-        finetune(str(model), tmp_path / str(seed), recipe=chosen, data=data, seed=seed)
-    packed = tmp_path / "0" / PACKED
-    whole = packed.read_bytes()
-
-    packed.write_bytes((tmp_path / "1" / PACKED).read_bytes())
-    with pytest.raises(InputError, match=r"isn't made of .*1-grid\.onnx"):
-        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
-    packed.write_bytes(whole[:100])
-    with pytest.raises(InputError, match="begin anew in another folder"):
-        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
-
-
 def test_codes_that_did_not_come_down_are_told(model: Path, tmp_path: Path) -> None:
     report = run(model, tmp_path / "out", recipe(Grid(bits_per_weight=0.5, epochs=0.2)))
 
     console = Console(file=io.StringIO(), width=200)
     console.print(render_table(report))
     assert "bits a weight, 0.5 were asked for" in console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-
-
-def test_changed_code_of_a_task_is_another_run(model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "own.py"
-    text = (
-        "from edgekit.train.task import Classification\nclass Own(Classification): metric_name = "
-    )
-    path.write_text(text + "'a'\n")
-    chosen = recipe(Grid(epochs=1))
-    run(model, tmp_path / "out", chosen, task=f"{path}:Own")
-    path.write_text(text + "'b'\n")
-
-    with pytest.raises(UsageError, match="holds a run with another task"):
-        run(model, tmp_path / "out", chosen, task=f"{path}:Own", resume=True)
 
 
 def test_a_teacher_alone_needs_no_labels_and_heeds_none(model: Path, tmp_path: Path) -> None:
@@ -609,13 +422,3 @@ def test_large_biases_pack_as_they_were_trained(tmp_path: Path, last: Stage) -> 
     if last.kind == "share" or last.bias_bits == 16:  # type: ignore[union-attr]  # a Grid
         as_half = trained["a.bias"].astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(trained["a.bias"], as_half)
-
-
-@pytest.mark.parametrize("wrong", ["data", "teacher"])
-def test_what_follows_a_training_is_looked_at_before_it(tmp_path: Path, wrong: str) -> None:
-    chosen = recipe(Train(epochs=1), Share(epochs=0), distillation=Distillation())
-    missing = str(tmp_path / "none.npy" if wrong == "data" else tmp_path / "none.onnx")
-
-    with pytest.raises((DataError, InputError), match=r"none\.(npy|onnx)"):
-        finetune("squeezenet_fashion", tmp_path / "out", recipe=chosen, **{wrong: missing})  # type: ignore[arg-type]  # a path for either
-    assert not (tmp_path / "out").exists()

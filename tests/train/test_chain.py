@@ -1,0 +1,190 @@
+"""A run's folder: what it keeps, what goes on in it, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgekit.errors import DataError, InputError, UsageError
+from edgekit.train.chain import LOG, PACKED, REPORT, STATE
+from edgekit.train.finetune import finetune
+from edgekit.train.recipe import (
+    Distillation,
+    Grid,
+    Share,
+    Stage,
+    Train,
+)
+from edgekit.train.tuning import Progress
+from tests.train.nets import samples, tiny_data
+from tests.train.runs import CHAIN, IMPORTANT, STEERED, recipe, run
+
+
+class _KilledError(Exception):
+    """Stands for a signal between two epochs."""
+
+
+@pytest.mark.parametrize(
+    ("stages", "epochs_before"),
+    [(CHAIN, 1), (CHAIN, 7), (CHAIN, 10), (STEERED, 6), (STEERED, 7), (IMPORTANT, 1)],
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    model: Path, tmp_path: Path, stages: tuple[Stage, ...], epochs_before: int
+) -> None:
+    chosen = recipe(*stages, distillation=None)
+    whole = run(model, tmp_path / "whole", chosen)
+    seen = 0
+
+    def kill(_stage: str, _line: Progress) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == epochs_before:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run(model, tmp_path / "cut", chosen, watch=kill)
+    assert (tmp_path / "cut" / STATE).exists()
+    resumed = run(model, tmp_path / "cut", chosen, resume=True)
+
+    assert resumed.sha256 == whole.sha256
+    assert resumed.test == whole.test
+    assert not (tmp_path / "cut" / STATE).exists()
+    logs = [
+        [
+            {key: value for key, value in json.loads(line).items() if key != "seconds"}
+            for line in (tmp_path / folder / LOG).read_text().splitlines()
+        ]
+        for folder in ("whole", "cut")
+    ]
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == sum(stage.epochs for stage in stages)
+
+
+def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(epochs=1))
+    run(model, tmp_path / "out", chosen)
+    before = (tmp_path / "out" / PACKED).read_bytes()
+
+    with pytest.raises(UsageError, match="holds a run already; continue it with --resume"):
+        run(model, tmp_path / "out", chosen)
+    with pytest.raises(UsageError, match="another recipe, seed"):
+        run(model, tmp_path / "out", recipe(Grid(epochs=2)), resume=True, seed=3)
+    # As a run is that was begun before there was such a setting.
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert report["settings"].pop("teacher") is None
+    (tmp_path / "out" / REPORT).write_text(json.dumps(report))
+    again = run(model, tmp_path / "out", chosen, resume=True)
+
+    assert (tmp_path / "out" / PACKED).read_bytes() == before
+    assert again.packed_bytes == len(before)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{}", b'{"settings": 3, "stages": [{}]}', b'{"settings": [], "stages": []}', b"\xff"],
+)
+def test_a_broken_report_is_refused(model: Path, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / REPORT).write_bytes(damage)
+
+    with pytest.raises(InputError, match="isn't the report of a run"):
+        run(model, tmp_path / "out", recipe(Grid(epochs=1)), resume=True)
+
+
+def test_a_broken_state_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(epochs=2))
+
+    def kill(_stage: str, _line: Progress) -> None:
+        raise _KilledError
+
+    with pytest.raises(_KilledError):
+        run(model, tmp_path / "out", chosen, watch=kill)
+    state = tmp_path / "out" / STATE
+    whole = torch.load(state, weights_only=True)
+
+    damaged = [{**whole, "module": {}}, {**whole, "generator": torch.zeros(3)}, [1], torch.ones(2)]
+    for content in [b"not a state", *damaged]:
+        if isinstance(content, bytes):
+            state.write_bytes(content)
+        else:
+            torch.save(content, state)
+        with pytest.raises(InputError, match="delete it to begin the stage anew"):
+            run(model, tmp_path / "out", chosen, resume=True)
+
+
+def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: Path) -> None:
+    rows = samples(64, 1)
+    chosen, data = recipe(Grid(epochs=1)), tmp_path / "rows.npz"
+    np.savez(data, inputs=rows.inputs.numpy(), labels=np.asarray(rows.labels))
+    finetune(str(model), tmp_path / "out", recipe=chosen, data=data)
+    before = data.read_bytes()
+    np.savez(data, inputs=rows.inputs.numpy() + 1, labels=np.asarray(rows.labels))
+
+    with pytest.raises(UsageError, match="another data"):
+        finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
+    data.write_bytes(before)
+    for missing in (PACKED, "0-float.onnx"):
+        (tmp_path / "out" / missing).unlink()
+        with pytest.raises(InputError, match="another folder"):
+            finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
+
+
+def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="can't use"):
+        finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data="nowhere")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_run_s_training_is_not_taken_up_unasked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "0-train.safetensors").write_bytes(b"another run's")
+
+    with pytest.raises(UsageError, match="holds a training already; continue it with --resume"):
+        finetune("squeezenet_fashion", out, recipe=recipe(Train(epochs=1), Share(epochs=0)))
+
+
+def test_a_packed_file_that_isnt_of_its_run_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(bits=4, epochs=1))
+    data = dataclasses.replace(tiny_data(), test=None)
+    for seed in (0, 1):
+        finetune(str(model), tmp_path / str(seed), recipe=chosen, data=data, seed=seed)
+    packed = tmp_path / "0" / PACKED
+    whole = packed.read_bytes()
+
+    packed.write_bytes((tmp_path / "1" / PACKED).read_bytes())
+    with pytest.raises(InputError, match=r"isn't made of .*1-grid\.onnx"):
+        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
+    packed.write_bytes(whole[:100])
+    with pytest.raises(InputError, match="begin anew in another folder"):
+        finetune(str(model), tmp_path / "0", recipe=chosen, data=data, resume=True)
+
+
+def test_changed_code_of_a_task_is_another_run(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    text = (
+        "from edgekit.train.task import Classification\nclass Own(Classification): metric_name = "
+    )
+    path.write_text(text + "'a'\n")
+    chosen = recipe(Grid(epochs=1))
+    run(model, tmp_path / "out", chosen, task=f"{path}:Own")
+    path.write_text(text + "'b'\n")
+
+    with pytest.raises(UsageError, match="holds a run with another task"):
+        run(model, tmp_path / "out", chosen, task=f"{path}:Own", resume=True)
+
+
+@pytest.mark.parametrize("wrong", ["data", "teacher"])
+def test_what_follows_a_training_is_looked_at_before_it(tmp_path: Path, wrong: str) -> None:
+    chosen = recipe(Train(epochs=1), Share(epochs=0), distillation=Distillation())
+    missing = str(tmp_path / "none.npy" if wrong == "data" else tmp_path / "none.onnx")
+
+    with pytest.raises((DataError, InputError), match=r"none\.(npy|onnx)"):
+        finetune("squeezenet_fashion", tmp_path / "out", recipe=chosen, **{wrong: missing})  # type: ignore[arg-type]  # a path for either
+    assert not (tmp_path / "out").exists()
