@@ -23,6 +23,7 @@ import torch
 
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import atomic_path, write_atomic
+from edgekit.train.plain import record
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
@@ -110,55 +111,94 @@ class Chain:
         plain = {"number": number, "history": [asdict(line) for line in history], **state}
         with atomic_path(self.path(STATE)) as temporary:
             torch.save(plain, temporary)
-        log = self.path(LOG)
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        before = text.splitlines()
-        kept = [line for line in before if _stage_of(line) < number]
-        kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
-        write_atomic(log, "".join(line + "\n" for line in kept).encode())
+        self._write_log(number, history)
 
-    def broken_state(self) -> InputError:
+    def broken_state(self, error: Exception) -> InputError:
         """The error for a state that can't be used."""
+        # What these say was written for people.
+        reason = f" ({error})" if type(error) is ValueError else ""
         return InputError(
-            f"{self.path(STATE)} isn't the state of this stage; delete it to begin the stage anew"
+            f"{self.path(STATE)} isn't the state of this stage{reason}; delete it to begin the "
+            "stage anew"
         )
 
     def saved(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
-        """The state of stage `number` if it was under way. Raises InputError for a broken file."""
-        path = self.path(STATE)
-        if not path.exists():
-            return None
-        try:
-            plain = torch.load(path, weights_only=True, map_location="cpu")
-            if plain.pop("number") != number:
-                return None
-            history = [Progress(**line) for line in plain.pop("history")]
-        except BROKEN as error:
-            raise self.broken_state() from error
-        return plain, history
+        """The state of stage `number` if it was under way. Raises InputError for a broken file.
+
+        From here on the log has the lines of the finished stages and of this state, even where
+        the process was killed between writing the one and the other.
+        """
+        found = self._read_state(number) if self.path(STATE).exists() else None
+        if self.writes and self.path(LOG).exists():
+            self._write_log(number, [] if found is None else found[1])
+        return found
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Write the report with what was measured at the end."""
         if self.writes:
             self._write(facts)
+            # Where the process was killed before the last stage's state was gone.
+            self.path(STATE).unlink(missing_ok=True)
+
+    def _read_state(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
+        try:
+            plain = torch.load(self.path(STATE), weights_only=True, map_location="cpu")
+            found, lines = plain.pop("number"), plain.pop("history")
+            if type(found) is not int or not 0 < found <= number:
+                raise ValueError(f"it is of a stage {str(found)[:20]}")
+            if found < number:
+                return None
+            history = [record(Progress, line) for line in lines]
+            if not history or [line.epoch for line in history] != [*range(1, len(history) + 1)]:
+                raise ValueError("its history doesn't have every epoch once")
+        except BROKEN as error:
+            raise self.broken_state(error) from error
+        return plain, history
+
+    def _write_log(self, number: int, history: list[Progress]) -> None:
+        """The lines of the stages before `number` as they are, then those of its history."""
+        log = self.path(LOG)
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        kept = [line for line in text.splitlines() if _stage_of(line) < number]
+        kept += [json.dumps({"stage": number, **asdict(line)}) for line in history]
+        now = "".join(line + "\n" for line in kept)
+        if now != text:
+            write_atomic(log, now.encode())
 
     def _take_up(self, report: Path) -> None:
         try:
             plain = json.loads(report.read_text(encoding="utf-8"))
             before = plain["settings"]
-            self.stages = [StageResult(**stage) for stage in plain["stages"]]
+            self.stages = [record(StageResult, stage) for stage in plain["stages"]]
             keys = self.settings.keys() | before.keys()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{report} isn't the report of a run; name another folder") from error
-        for stage in self.stages:
-            if not self.path(stage.file).is_file():
-                raise InputError(f"{self.folder} lacks {stage.file}; begin anew in another folder")
         other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
         if other:
             raise UsageError(
                 f"{self.folder} holds a run with another {', '.join(other)}; continue it with the "
                 "same settings, or name another folder"
             )
+        self._check_stages(report)
+
+    def _check_stages(self, report: Path) -> None:
+        """Raise InputError unless the finished stages are the recipe's, with their files."""
+        listed = [stage["kind"] for stage in self.settings["recipe"]["stages"]]
+        kinds = ["float", *(kind for kind in listed if kind != "train")]
+        for number, stage in enumerate(self.stages):
+            name = stage_file(number, stage.kind)
+            if (stage.number, stage.file, [stage.kind]) != (number, name, kinds[number:][:1]):
+                raise InputError(
+                    f"{report}: stage {number} isn't the recipe's; begin anew in another folder"
+                )
+            path = self.path(name)
+            if not path.is_file():
+                raise InputError(f"{self.folder} lacks {name}; begin anew in another folder")
+            if path.stat().st_size != stage.file_bytes:
+                raise InputError(
+                    f"{path} has {path.stat().st_size} bytes and not the {stage.file_bytes} of "
+                    "its run; begin anew in another folder"
+                )
 
     def _write(self, facts: dict[str, Any] | None = None) -> None:
         plain = {
@@ -167,6 +207,11 @@ class Chain:
             **(facts or {}),
         }
         write_atomic(self.path(REPORT), (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def stage_file(number: int, kind: str) -> str:
+    """The name of the model after a stage, the float one being stage 0."""
+    return f"{number}-{kind}.onnx"
 
 
 def _stage_of(line: str) -> int:

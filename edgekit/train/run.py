@@ -19,7 +19,7 @@ from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import to_model_proto
 from edgekit.packfile.reader import read_packfile
 from edgekit.packfile.writer import pack
-from edgekit.train.chain import BROKEN, PACKED, Chain, StageResult
+from edgekit.train.chain import BROKEN, PACKED, Chain, StageResult, stage_file
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import measure_file
@@ -31,7 +31,7 @@ from edgekit.train.teacher import Teacher
 from edgekit.train.tuning import Progress, Rhythm, Tuning, has_labels
 from edgekit.train.workers import Workers
 
-FLOAT = "0-float.onnx"
+FLOAT = stage_file(0, "float")
 
 Watch = Callable[[str, Progress], None]
 """Told the stage's name and each epoch of this process."""
@@ -115,6 +115,8 @@ class RecipeRun:
     def stage(self, number: int, stage: Stage, watch: Watch | None) -> None:
         """Train one stage, from its last saved epoch on, and keep what comes out."""
         before = load_graph(self.chain.path(self.chain.stages[-1].file)).model()
+        # The same chance for a stage whether or not those before it ran in this process.
+        torch.manual_seed(self.seed + number)
         piece = Workpiece(
             before,
             stage,
@@ -132,9 +134,9 @@ class RecipeRun:
         saved = self.chain.saved(number)
         if saved is not None:
             try:
-                tuning.restore(saved[0])
+                tuning.restore(saved[0], len(saved[1]))
             except BROKEN as error:
-                raise self.chain.broken_state() from error
+                raise self.chain.broken_state(error) from error
             history = saved[1]
         while not tuning.is_finished:
             history.append(tuning.epoch())
@@ -146,7 +148,7 @@ class RecipeRun:
         result = StageResult(
             number=number,
             kind=stage.kind,
-            file=f"{number}-{stage.kind}.onnx",
+            file=stage_file(number, stage.kind),
             file_bytes=len(model),
             validation=tuning.measure(self.data.validation),
             sparsity=outcome.sparsity,

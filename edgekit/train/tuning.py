@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import CheckFailedError, RecipeError
+from edgekit.train.checkpoint import check_state
 from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.loop import EVALUATION_BATCH, channels_last
@@ -116,10 +117,14 @@ class Tuning:
             if self.is_finished:
                 break
             losses.append(self._step(chosen))
+        metric = self.measure(self.data.validation)
+        # Workers whose parts differ in size may have drawn more or less; a state has the first's.
+        drawn = self.workers.told(torch.get_rng_state().numpy().tobytes())
+        torch.set_rng_state(torch.frombuffer(bytearray(drawn), dtype=torch.uint8))
         return Progress(
             epoch=-(-self.done // self.epoch_steps),
             loss=sum(losses) / max(len(losses), 1),
-            metric=self.measure(self.data.validation),
+            metric=metric,
             learning_rate=self.rhythm.learning_rate * self._factor(),
             bits_per_weight=getattr(self.method, "bits_per_weight", None),
             seconds=time.perf_counter() - started,
@@ -153,16 +158,32 @@ class Tuning:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
             "done": self.done,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over the state of a stage of the same settings."""
+    def restore(self, state: dict[str, Any], epochs: int) -> None:
+        """Take over the state of a stage of the same settings, after so many epochs.
+
+        Raises ValueError, with the reason, for what can't be such a state, and RuntimeError or
+        TypeError where that shows in a generator.
+        """
+        done = min(epochs * self.epoch_steps, self.steps)
+        check_state(
+            state,
+            module=self.module,
+            method=self.method,
+            parameters=self._parameters,
+            done=done,
+        )
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
         self.module.load_state_dict(state["module"])
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        self.done = int(state["done"])
+        self.optimizer.load_state_dict(
+            {**self.optimizer.state_dict(), "state": state["optimizer"]["state"]}
+        )
+        self.done = done
 
     def _step(self, chosen: Tensor) -> float:
         progress = self.done / self.steps
