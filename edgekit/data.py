@@ -248,7 +248,9 @@ def read_arrays(path: Path) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         ) from error
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
-    if inputs.ndim < 2 or len(inputs) == 0 or inputs.dtype.kind != "f":
+    if inputs.ndim and len(inputs) == 0:
+        raise DataError(f"{path}: 'inputs' holds no samples")
+    if inputs.ndim < 2 or inputs.dtype.kind != "f":
         raise DataError(
             f"{path}: 'inputs' is {inputs.dtype} of shape {inputs.shape}; "
             "it must be floating point with the samples along the first axis"

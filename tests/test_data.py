@@ -187,7 +187,7 @@ def test_an_npz_may_leave_labels_out(tmp_path: Path) -> None:
     [
         ({"x": np.ones(3)}, "holds x but no array named 'inputs'"),
         ({"inputs": np.ones((3, 2), dtype=np.int32)}, "must be floating point"),
-        ({"inputs": np.ones((0, 2))}, "must be floating point"),
+        ({"inputs": np.ones((0, 2))}, "holds no samples"),
         ({"inputs": np.full((3, 2), np.nan)}, "NaN or infinity"),
         ({"inputs": np.ones((3, 2)), "labels": np.array([1, 2])}, "must be 3 integers"),
         ({"inputs": np.ones((3, 2)), "labels": np.ones(3)}, "must be 3 integers"),

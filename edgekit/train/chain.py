@@ -27,6 +27,8 @@ from edgekit.train.plain import record
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
+CONTENTS = "contents"
+"""The setting that says what the data hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Chain:
         # As JSON gives them back: tuples become lists.
         self.settings = json.loads(json.dumps(settings))
         self.stages: list[StageResult] = []
+        self._before: dict[str, Any] = {}
         report = folder / REPORT
         if report.exists():
             if not resume:
@@ -93,6 +96,19 @@ class Chain:
     def path(self, file: str) -> Path:
         """Where a file of the run lies."""
         return self.folder / file
+
+    def found(self, contents: dict[str, Any]) -> None:
+        """Take note of what the data hold.
+
+        Raises UsageError where they held something else when the run was begun.
+        """
+        before = self._before.get(CONTENTS)
+        if before is not None and before != contents:
+            raise UsageError(
+                f"the data have changed since the run in {self.folder} was begun; continue it with "
+                "the same data, or name another folder"
+            )
+        self.settings[CONTENTS] = contents
 
     def add(self, result: StageResult, data: bytes) -> None:
         """Keep a finished stage and its model, an ONNX file's bytes. Raises OutputError."""
@@ -170,7 +186,8 @@ class Chain:
             plain = json.loads(report.read_text(encoding="utf-8"))
             before = plain["settings"]
             self.stages = [record(StageResult, stage) for stage in plain["stages"]]
-            keys = self.settings.keys() | before.keys()
+            # The data are opened later.
+            keys = (self.settings.keys() | before.keys()) - {CONTENTS}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{report} isn't the report of a run; name another folder") from error
         other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
@@ -180,6 +197,7 @@ class Chain:
                 "same settings, or name another folder"
             )
         self._check_stages(report)
+        self._before = before
 
     def _check_stages(self, report: Path) -> None:
         """Raise InputError unless the finished stages are the recipe's, with their files."""

@@ -20,6 +20,8 @@ from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.preprocess import make_preprocess
 from edgekit.train.chain import Chain
+from edgekit.train.checked import check_data
+from edgekit.train.contents import contents
 from edgekit.train.datasets import TrainingData
 from edgekit.train.loop import check_threads, reproducible
 from edgekit.train.recipe import Recipe, Train
@@ -124,6 +126,8 @@ def finetune(
             if isinstance(data, TrainingData)
             else open_data(data, input_shape=shape, preprocess=preprocess, limit=train_limit)
         )
+        splits = check_data(splits, shape)
+        chain.found(contents(splits))
         run = RecipeRun(chain, chosen, data=splits, task=work, seed=seed, workers=workers)
         if preprocess is not None:
             run.preprocessing = make_preprocess(preprocess, shape).to_dict()

@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, EdgekitError
+from edgekit.export.text import brief
 from edgekit.images import prepare_picture
 from edgekit.preprocess import Preprocess, prepare
+from edgekit.train.checked import fits, shown
 
 INPUT_KEYS = ("image", "img", "pixel_values", "inputs", "input", "audio", "input_values", "x")
 LABEL_KEYS = ("label", "labels", "fine_label", "target", "targets", "mask", "annotation", "y")
@@ -38,45 +40,59 @@ class Items:
     """A split whose samples are read when they are asked for.
 
     dataset: gives the items. preprocess: how pictures become inputs; None where items are inputs
-    already. name: of the data set, for errors.
+    already. name: of the data set, for errors. shape: of the network's input, 0 where a size is
+    open; None where it isn't known.
     """
 
     dataset: Dataset
     preprocess: Preprocess | None
     name: str
+    shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batch(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         """The samples at `chosen` positions. Raises DataError that names the item."""
-        inputs: list[NDArray[np.float32]] = []
-        labels: list[NDArray[Any]] = []
-        for index in chosen.tolist():
-            value, label = self._item(index)
-            inputs.append(value)
-            if label is not None:
-                labels.append(label)
-        if labels and len(labels) != len(inputs):
-            raise DataError(f"some items of {self.name} have a label and some have none")
-        return self._stacked(inputs, "inputs"), self._stacked(labels, "labels") if labels else None
+        indices = chosen.tolist()
+        items = [self._item(index) for index in indices]
+        labels = [label for _, label in items if label is not None]
+        if labels and len(labels) != len(items):
+            bare = indices[[label is None for _, label in items].index(True)]
+            raise DataError(
+                f"some items of {self.name} have a label and some have none, such as item {bare}"
+            )
+        inputs = self._stacked([value for value, _ in items], indices, "input")
+        return inputs, self._stacked(labels, indices, "label") if labels else None
 
     def _item(self, index: int) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         where = f"item {index} of {self.name}"
-        value, label = _parts(self.dataset[index], where)
-        return (
-            _input(value, self.preprocess, where),
-            None if label is None else as_labels(np.asarray(label), where),
-        )
-
-    def _stacked(self, arrays: Sequence[NDArray[Any]], what: str) -> Tensor:
-        shapes = {array.shape for array in arrays}
-        if len(shapes) > 1:
-            one, other, *_ = sorted(shapes)
+        try:
+            value, label = _parts(self.dataset[index], where)
+            found = _input(value, self.preprocess, where)
+            wanted = None if label is None else as_labels(np.asarray(label), where)
+        except EdgekitError:
+            raise
+        except Exception as error:
+            raise DataError(f"{where} failed with {brief(error)}") from error
+        if self.shape is not None and not fits(found.shape, self.shape):
             raise DataError(
-                f"the {what} of {self.name} have different shapes, such as {one} and {other}; "
-                "bring them to one size first"
+                f"{where}: an input of shape {found.shape}, but the network takes "
+                f"{shown(self.shape)}"
             )
+        if not np.isfinite(found).all():
+            raise DataError(f"{where}: the input holds NaN or infinity")
+        if wanted is not None and not np.isfinite(wanted).all():
+            raise DataError(f"{where}: the label holds NaN or infinity")
+        return found, wanted
+
+    def _stacked(self, arrays: Sequence[NDArray[Any]], indices: Sequence[int], what: str) -> Tensor:
+        for index, array in zip(indices, arrays, strict=True):
+            if array.shape != arrays[0].shape:
+                raise DataError(
+                    f"item {index} of {self.name}: its {what} has shape {array.shape} and that of "
+                    f"item {indices[0]} {arrays[0].shape}; bring them to one size first"
+                )
         return torch.from_numpy(np.stack(arrays))
 
 
@@ -114,7 +130,9 @@ def _input(value: Any, preprocess: Preprocess | None, where: str) -> NDArray[np.
     if not is_picture:
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            return array.astype(np.float32)
+            # What float32 can't hold becomes infinite, and is refused as such.
+            with np.errstate(over="ignore"):
+                return array.astype(np.float32)
         if array.dtype != np.uint8:
             raise DataError(
                 f"{where}: an input of type {array.dtype}; it must be a picture, pixel bytes or "

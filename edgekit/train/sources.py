@@ -94,13 +94,14 @@ def open_data(
     Raises DataError and UnknownModelError with one line about what is wrong.
     """
     settings = None if preprocess is None else make_preprocess(preprocess, input_shape)
+    shape = tuple(input_shape[1:]) if input_shape else None
     if not isinstance(source, str | os.PathLike):
-        return _from_object(source, settings, "the data set", limit)
+        return _from_object(source, settings, "the data set", shape, limit)
     text = os.fspath(source)
     if text == FASHION_MNIST:
         return fashion_mnist(limit=limit)
     if ":" in text and not Path(text).exists():
-        return _from_object(_made(text), settings, text, limit)
+        return _from_object(_made(text), settings, text, shape, limit)
     path = Path(text)
     if path.is_dir() and is_picture_folder(path):
         if settings is None:
@@ -136,22 +137,30 @@ def _made(source: str) -> Any:
 
 
 def _from_object(
-    made: Any, settings: Preprocess | None, name: str, limit: int | None
+    made: Any,
+    settings: Preprocess | None,
+    name: str,
+    shape: tuple[int, ...] | None,
+    limit: int | None,
 ) -> TrainingData:
     if isinstance(made, Mapping):
-        parts = {
-            _PARTS[key]: Items(part, settings, f"{name} ({key})")
-            for key, part in made.items()
-            if key in _PARTS and isinstance(part, Dataset)
-        }
-        if "train" not in parts:
-            raise DataError(f"{name} has no part named train; it has {', '.join(made) or 'none'}")
-        for key, part in list(parts.items()):
-            if len(part):
+        parts: dict[str, Items] = {}
+        for key, part in made.items():
+            if key not in _PARTS:
                 continue
-            if key != "test":
-                raise DataError(f"{name}: the part {key} has no samples")
-            parts.pop(key)
+            if not isinstance(part, Dataset) or isinstance(part, Mapping):
+                raise DataError(
+                    f"{name}: the part {key} is a {type(part).__name__}; a data set has a length "
+                    "and items by position"
+                )
+            if _PARTS[key] in parts:
+                raise DataError(f"{name} has two parts for {_PARTS[key]}; leave one out")
+            if _length(part, f"{name} ({key})") == 0:
+                raise DataError(f"{name}: the part {key} has no samples; leave it out, or fill it")
+            parts[_PARTS[key]] = Items(part, settings, f"{name} ({key})", shape)
+        if "train" not in parts:
+            listed = ", ".join(map(str, made)) or "none"
+            raise DataError(f"{name} has no part named train; it has {listed}")
         if "validation" not in parts:
             held = _held_out(parts["train"], name, name, limit)
             return TrainingData(name, held.training, held.validation, parts.get("test"), None, name)
@@ -161,12 +170,22 @@ def _from_object(
         raise DataError(
             f"{name} is a {type(made).__name__}; a data set has a length and items by position"
         )
-    return _held_out(Items(made, settings, name), name, name, limit)
+    _length(made, name)
+    return _held_out(Items(made, settings, name, shape), name, name, limit)
+
+
+def _length(made: Dataset, name: str) -> int:
+    try:
+        return len(made)
+    except Exception as error:
+        raise DataError(f"{name}: its length failed with {brief(error)}") from error
 
 
 def _held_out(split: Split, name: str, source: str, limit: int | None) -> TrainingData:
     """A share of the samples for validation, the rest for training, both in a fixed order."""
     count = len(split)
+    if count == 0:
+        raise DataError(f"{name} has no samples")
     held = round(count * HELD_OUT)
     if held < 1 or held >= count:
         raise DataError(f"{name} has {count} samples, too few to hold a tenth out for validation")

@@ -191,7 +191,15 @@ _ZEROS = np.zeros((3, 2), np.float32)
         ([(np.zeros((6, 5), np.uint8), 1)], "is a picture; say how"),
         ([(_ZEROS, "cat")], "a label of type <U3"),
         ([(_ZEROS, 1), (_ZEROS, None)], "some items of the data set have a label and some"),
-        ([(_ZEROS, 1), (_ZEROS[:2], 1)], "the inputs of the data set have different shapes"),
+        ([(_ZEROS, 1), (_ZEROS[:2], 1)], r"item \d+ of .*: an input of shape \(2, 2\), but the"),
+        ([(_ZEROS, [1, 2]), (_ZEROS, [1])], r"item \d+ of .*: its label has shape \(.,\) and that"),
+        ([(_ZEROS, [1, [2]])], r"item \d+ of the data set failed with ValueError: "),
+        ([(_ZEROS, 1), (_ZEROS * np.nan, 1)], r"item \d+ of .*: the input holds NaN or infinity"),
+        (
+            [(np.full((3, 2), 1e200), 1)],
+            r"item \d+ of the data set: the input holds NaN or infinity",
+        ),
+        ([(_ZEROS, np.nan)], r"item \d+ of the data set: the label holds NaN or infinity"),
     ],
 )
 def test_items_that_cannot_be_used_are_named(items: list[Any], words: str) -> None:
@@ -205,6 +213,8 @@ def test_items_that_cannot_be_used_are_named(items: list[Any], words: str) -> No
     ("arrays", "words"),
     [
         ({"inputs": np.zeros((3, 2))}, "has 3 samples, too few to hold a tenth out"),
+        ({"inputs": np.zeros((0, 2))}, "'inputs' holds no samples"),
+        ({}, "no array named 'inputs'"),
         ({"inputs": np.zeros((30, 2)), "labels": np.zeros(29)}, "one entry for each of 30 inputs"),
         ({"inputs": np.zeros((30, 2)), "labels": np.array(["a"] * 30)}, "a label of type <U1"),
     ],
@@ -217,6 +227,58 @@ def test_arrays_that_cannot_be_used_are_named(
 
     with pytest.raises(DataError, match=words):
         open_data(path, input_shape=(0, 2))
+
+
+def test_items_of_open_size_are_alike_in_a_batch() -> None:
+    rows = Rows([(np.zeros((3, size), np.float32), 1) for size in (4, 5)] * 10)
+    data = open_data(rows, input_shape=(0, 3, 0))
+
+    with pytest.raises(
+        DataError, match=r"item \d+ of .*: its input has shape \(3, .\) and that of"
+    ):
+        everything(data.training)
+
+
+class Faulty(Rows):
+    """A data set with an item that can't be read."""
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 11:
+            raise OSError("bad sector")
+        return super().__getitem__(index)
+
+
+class Endless(Rows):
+    """A data set that doesn't know its length."""
+
+    def __len__(self) -> int:
+        raise TypeError("a stream has no length")
+
+
+def test_a_data_set_that_fails_is_named_with_its_item() -> None:
+    rows = [(_ZEROS, 1)] * 20
+    parts = {"train": Faulty(rows), "validation": Rows(rows)}
+
+    with pytest.raises(DataError, match=r"item 11 of .* failed with OSError: bad sector"):
+        everything(open_data(parts, input_shape=(0, 3, 2)).training)
+    with pytest.raises(DataError, match="its length failed with TypeError: a stream has no length"):
+        open_data(Endless(rows), input_shape=(0, 3, 2))
+
+
+@pytest.mark.parametrize("empty", ["train", "validation", "test"])
+def test_an_empty_part_is_named(empty: str) -> None:
+    parts: dict[str, Any] = {
+        name: Rows([(_ZEROS, 1)] * 20) for name in ("train", "validation", "test")
+    }
+
+    with pytest.raises(DataError, match=f"the part {empty} has no samples"):
+        open_data(parts | {empty: Rows([])}, input_shape=(0, 3, 2))
+    with pytest.raises(DataError, match=f"the part {empty} is a int; a data set has a length"):
+        open_data(parts | {empty: 3}, input_shape=(0, 3, 2))
+    with pytest.raises(DataError, match="two parts for validation"):
+        open_data(parts | {"valid": parts["test"]}, input_shape=(0, 3, 2))
+    with pytest.raises(DataError, match="the data set has no samples"):
+        open_data(Rows([]), input_shape=(0, 3, 2))
 
 
 def test_what_is_no_data_is_told_in_one_line(tmp_path: Path) -> None:
