@@ -35,7 +35,9 @@ def render_card(report: FinetuneReport, command: str) -> str:
     )
     samples = f"{report.validation_samples:,} validation samples"
     if report.test_samples:
-        samples += f" and {report.test_samples:,} test samples, measured when the run was over. "
+        same = report.test_metric == report.metric
+        samples += " and " if same else f"; {report.test_metric}: "
+        samples += f"{report.test_samples:,} test samples, measured when the run was over. "
         samples += "The last row's test is of the packed file in onnxruntime"
     return f"""# {PurePath(report.source).stem}, {report.recipe.name}
 
@@ -78,12 +80,18 @@ def _missed(report: FinetuneReport) -> list[str]:
     return [f"the codes take {found:.2f} bits a weight, {asked}"]
 
 
+def _measured(report: FinetuneReport) -> str:
+    """What was measured on how many: `top-1 on 5,000 validation and 10,000 test`."""
+    text = f"{report.metric} on {report.validation_samples:,} validation"
+    if not report.test_samples:
+        return text
+    other = "" if report.test_metric == report.metric else f"{report.test_metric} on "
+    return f"{text} and {other}{report.test_samples:,} test"
+
+
 def _summary(report: FinetuneReport) -> list[str]:
-    samples = f"{report.validation_samples:,} validation"
-    if report.test_samples:
-        samples += f" and {report.test_samples:,} test"
     judged = (
-        f"{report.metric} on {samples} samples of {report.data}; seed {report.seed}, "
+        f"{_measured(report)} samples of {report.data}; seed {report.seed}, "
         f"{report.threads} thread(s)"
     )
     packed = (

@@ -72,7 +72,7 @@ class Chain:
     def __init__(
         self, folder: Path, settings: dict[str, Any], *, resume: bool, writes: bool = True
     ) -> None:
-        """Look into the folder; nothing is written before the first stage is added.
+        """Look into the folder; nothing is written yet.
 
         writes: whether this process is the one that does, among workers that train together.
         Raises UsageError where it holds another run or resumption isn't asked for, InputError
@@ -109,6 +109,11 @@ class Chain:
                 "the same data, or name another folder"
             )
         self.settings[CONTENTS] = contents
+
+    def begin(self) -> None:
+        """Keep the settings, where a training comes before the first stage. Raises OutputError."""
+        if self.writes and not self.path(REPORT).exists():
+            self._write()
 
     def add(self, result: StageResult, data: bytes) -> None:
         """Keep a finished stage and its model, an ONNX file's bytes. Raises OutputError."""

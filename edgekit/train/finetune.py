@@ -71,11 +71,7 @@ def finetune(
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    if not 0 <= seed < _SEEDS:
-        raise UsageError(f"seed must be at least 0 and below 2^63, got {str(seed)[:_SHOWN]}")
-    check_threads(threads)
-    if train_limit is not None and train_limit < 1:
-        raise UsageError(f"train_limit must be at least 1, got {train_limit}")
+    _check(seed, threads, train_limit)
     if teacher is not None and chosen.distillation is None:
         raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
     work = Checked(load_task(task) if task is None or isinstance(task, str) else task)
@@ -92,8 +88,14 @@ def finetune(
         "seed": seed,
         "threads": threads,
     }
+
+    def opened(shape: tuple[int, ...]) -> TrainingData:
+        if isinstance(data, TrainingData):
+            return data
+        return open_data(data, input_shape=shape, preprocess=preprocess, limit=train_limit)
+
     folder = Path(output)
-    first = chosen.stages[0]
+    training = chosen.stages[0] if isinstance(chosen.stages[0], Train) else None
     with joined() as workers, reproducible(threads):
         if workers.count > 1:
             # Sums are rounded differently among another number of them.
@@ -102,8 +104,14 @@ def finetune(
         # Nobody writes before everybody has looked.
         workers.meet()
         torch.manual_seed(seed)
-        if isinstance(first, Train) and not chain.stages:
-            _look_at(data, teacher, preprocess, input_shape)
+        splits: TrainingData | None = None
+        if training is not None and not chain.stages:
+            # What comes after a training is looked at before it.
+            if teacher is not None:
+                load_graph(teacher)
+            # What pictures become isn't known before the network's shape is.
+            if preprocess is None or input_shape is not None:
+                splits = opened(input_shape or ())
         whole = b""
         if chain.stages:
             whole = chain.path(FLOAT).read_bytes()
@@ -112,25 +120,23 @@ def finetune(
                 source,
                 weights=weights,
                 input_shape=input_shape,
-                training=first if isinstance(first, Train) else None,
-                folder=folder,
+                training=training,
+                data=splits if splits is not None and splits.name == FASHION_MNIST else None,
+                chain=chain,
                 seed=seed,
                 train_limit=train_limit,
                 resume=resume,
+                watch=watch,
             )
         whole = workers.told(whole)
         model = load_graph(whole).model()
         shape = next(iter(input_shapes(model).values()), ())
-        splits = (
-            data
-            if isinstance(data, TrainingData)
-            else open_data(data, input_shape=shape, preprocess=preprocess, limit=train_limit)
-        )
-        splits = check_data(splits, shape)
+        splits = check_data(splits or opened(shape), shape)
         chain.found(contents(splits))
         run = RecipeRun(chain, chosen, data=splits, task=work, seed=seed, workers=workers)
-        if preprocess is not None:
-            run.preprocessing = make_preprocess(preprocess, shape).to_dict()
+        run.preprocessing = (
+            None if preprocess is None else make_preprocess(preprocess, shape).to_dict()
+        )
         run.begin(whole, model, teacher)
         for number, stage in enumerate(run.stages, 1):
             if number >= len(chain.stages):
@@ -138,18 +144,12 @@ def finetune(
         return run.finish(source)
 
 
-def _look_at(
-    data: Source | TrainingData,
-    teacher: str | os.PathLike[str] | None,
-    preprocess: str | os.PathLike[str] | None,
-    input_shape: tuple[int, ...] | None,
-) -> None:
-    """Open what comes after a training, so that its errors don't come after it too."""
-    if teacher is not None:
-        load_graph(teacher)
-    # Without a shape, what pictures become isn't known before the network is exported.
-    if not isinstance(data, TrainingData) and (preprocess is None or input_shape is not None):
-        open_data(data, input_shape=input_shape or (), preprocess=preprocess)
+def _check(seed: int, threads: int, train_limit: int | None) -> None:
+    if not 0 <= seed < _SEEDS:
+        raise UsageError(f"seed must be at least 0 and below 2^63, got {str(seed)[:_SHOWN]}")
+    check_threads(threads)
+    if train_limit is not None and train_limit < 1:
+        raise UsageError(f"train_limit must be at least 1, got {train_limit}")
 
 
 def _named(given: object) -> str | None:

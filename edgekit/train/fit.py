@@ -25,7 +25,7 @@ from edgekit.errors import UsageError
 from edgekit.export.parity import run_module
 from edgekit.export.source import Network, find_network
 from edgekit.files import write_atomic
-from edgekit.train.datasets import fashion_mnist
+from edgekit.train.datasets import TrainingData, fashion_mnist
 from edgekit.train.loop import (
     Observer,
     Run,
@@ -73,7 +73,7 @@ def train(
     name: str,
     output: str | os.PathLike[str],
     *,
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | TrainingData | None = None,
     epochs: int = 12,
     batch_size: int = 64,
     learning_rate: float = 0.05,
@@ -89,7 +89,8 @@ def train(
 
     name: of the zoo, `package.module:factory` or `file.py:factory`; it takes (N, 1, 28, 28) and
     gives (N, 10) scores.
-    data: the folder with Fashion-MNIST's four idx .gz files; see edgekit.data for the default.
+    data: the folder with Fashion-MNIST's four idx .gz files, see edgekit.data for the default, or
+    its splits, of which `train_limit` then leaves all.
     resume: continue from the state file beside `output`, with the result that the uninterrupted
     run would have had. Without a state file the run starts at the beginning.
     train_limit: use only the first images of the training split, for a quick trial.
@@ -109,7 +110,7 @@ def train(
     target = Path(output)
     log, saved = target.with_suffix(".log.jsonl"), target.with_suffix(".state.pt")
 
-    splits = fashion_mnist(data, train_limit)
+    splits = data if isinstance(data, TrainingData) else fashion_mnist(data, train_limit)
     with reproducible(threads):
         run = Run(settings, splits, network.build)
         history: list[EpochRecord] = []

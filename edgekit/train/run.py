@@ -41,6 +41,8 @@ Watch = Callable[[str, Progress], None]
 class FinetuneReport:
     """A finished run. Sizes are bytes of finished files, metrics means over whole splits.
 
+    metric, test_metric: what validation and test are measured by; without labels validation is
+    measured by the agreement with the teacher, and without a test split there is no metric of it.
     stages: from the float model on, measured on validation, where the last one has the codes.
     test: each stage's model on the test split, measured once at the end, None without one; the
     last is the packed file's in onnxruntime. ratio: float ONNX file over packed file.
@@ -51,6 +53,7 @@ class FinetuneReport:
     recipe: Recipe
     data: str
     metric: str
+    test_metric: str | None
     validation_samples: int
     test_samples: int
     seed: int
@@ -187,6 +190,7 @@ class RecipeRun:
             recipe=self.recipe,
             data=self.data.name,
             metric=self._metric_name(),
+            test_metric=None if split is None else self.task.metric_name,
             validation_samples=len(self.data.validation),
             test_samples=0 if split is None else len(split),
             seed=self.seed,

@@ -12,8 +12,12 @@ from edgekit.errors import RecipeError, UsageError
 from edgekit.export.pytorch import export
 from edgekit.graph import load_graph
 from edgekit.train import fit
-from edgekit.train.chain import make_folder
+from edgekit.train.chain import Chain, make_folder
+from edgekit.train.datasets import TrainingData
 from edgekit.train.recipe import Train
+from edgekit.train.run import Watch
+from edgekit.train.state import EpochRecord
+from edgekit.train.tuning import Progress
 
 TRAINED = "0-train.safetensors"
 
@@ -24,15 +28,18 @@ def float_file(
     weights: str | os.PathLike[str] | None,
     input_shape: tuple[int, ...] | None,
     training: Train | None,
-    folder: Path,
+    data: TrainingData | None,
+    chain: Chain,
     seed: int,
     train_limit: int | None,
     resume: bool,
+    watch: Watch | None,
 ) -> bytes:
     """The float model of a source, an ONNX file or what `export` takes, as one ONNX file.
 
     training: train a module from random weights first; its weights, log and, until it is done,
-    its state lie in `folder`. train_limit: of its images. resume: go on from them.
+    its state lie in the chain's folder. data: Fashion-MNIST if it is open already. train_limit: of
+    its images. resume: go on from them. watch: told its epochs.
 
     Raises UsageError and RecipeError for what an ONNX file has no use for, and as `export` does.
     """
@@ -42,35 +49,64 @@ def float_file(
         if weights is not None or input_shape is not None:
             raise UsageError("an ONNX file has its own weights and input shape")
         graph = load_graph(source)
-        data = Path(source).read_bytes()
+        whole = Path(source).read_bytes()
         # A model with external data becomes one file.
-        is_whole = len(data) == graph.source_bytes
-        return data if is_whole else graph.model().SerializeToString(deterministic=True)
+        is_whole = len(whole) == graph.source_bytes
+        return whole if is_whole else graph.model().SerializeToString(deterministic=True)
     if training is not None:
         if weights is not None:
             raise RecipeError("the recipe trains from random weights; leave out --weights")
-        make_folder(folder)
-        weights = folder / TRAINED
-        if not resume and any(folder.glob(f"{weights.stem}.*")):
+        make_folder(chain.folder)
+        weights = chain.path(TRAINED)
+        if not resume and any(chain.folder.glob(f"{weights.stem}.*")):
             raise UsageError(
-                f"{folder} holds a training already; continue it with --resume, or name another "
-                "folder"
+                f"{chain.folder} holds a training already; continue it with --resume, or name "
+                "another folder"
             )
         if not weights.exists():
             fit.train(
                 source,
                 weights,
+                data=data,
                 epochs=int(training.epochs),
                 learning_rate=training.learning_rate,
                 seed=seed,
                 threads=torch.get_num_threads(),
                 train_limit=train_limit,
                 resume=True,
+                observer=_Telling(chain, watch),
             )
+        # Where the process was killed before it was gone.
+        weights.with_suffix(".state.pt").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{_stem(source)}.onnx"
         export(source, path, weights=weights, input_shape=input_shape)
         return path.read_bytes()
+
+
+class _Telling:
+    """Tells a run of the epochs of its training; from the first one on the folder is the run's."""
+
+    def __init__(self, chain: Chain, watch: Watch | None) -> None:
+        self._chain, self._watch = chain, watch
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Nothing: stages tell epochs."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Tell an epoch."""
+        self._chain.begin()
+        if self._watch is None:
+            return
+        line = Progress(
+            epoch=record.epoch,
+            loss=record.train_loss,
+            metric=record.validation_top1,
+            learning_rate=record.learning_rate,
+            bits_per_weight=None,
+            seconds=record.seconds,
+        )
+        self._watch(f"0 {Train.kind}", line)
 
 
 def _stem(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
 from edgekit.preprocess import make_preprocess
-from edgekit.report.finetuning import render_table
+from edgekit.report.finetuning import render_card, render_table
 from edgekit.tensors import CodedTensor
-from edgekit.train.chain import PACKED
-from edgekit.train.datasets import Samples
+from edgekit.train.chain import PACKED, REPORT
+from edgekit.train.datasets import Samples, TrainingData
 from edgekit.train.finetune import finetune
 from edgekit.train.judge import measure_file
 from edgekit.train.recipe import (
@@ -37,6 +38,7 @@ from edgekit.train.recipe import (
     Share,
     Stage,
 )
+from edgekit.train.run import FinetuneReport
 from edgekit.train.task import Classification
 from edgekit.train.tuning import Progress
 from edgekit.train.workers import ALONE
@@ -140,7 +142,31 @@ def test_a_student_learns_from_its_teacher_without_labels(model: Path, tmp_path:
     # Agreement with the float model, since there is no label.
     assert report.stages[0].validation == 1
     assert report.stages[1].validation > 0.9
-    assert report.test is None
+    assert (report.test, report.test_metric) == (None, None)
+
+
+def test_each_metric_goes_by_its_name(model: Path, tmp_path: Path) -> None:
+    """Where validation has no labels and the test has some, and where both have."""
+    chosen = recipe(Share(bits=3, epochs=0), distillation=Distillation(share=1))
+    data = dataclasses.replace(tiny_data(labelled=False), test=samples(96, 3))
+
+    def told(number: int, data: TrainingData) -> tuple[FinetuneReport, str, str]:
+        found = finetune(str(model), tmp_path / str(number), recipe=chosen, data=data)
+        console = Console(file=io.StringIO(), width=200)
+        console.print(render_table(found))
+        return found, console.file.getvalue(), render_card(found, "c")  # type: ignore[attr-defined]  # a StringIO
+
+    mixed, table, card = told(0, data)
+    both, usual, usual_card = told(1, tiny_data())
+
+    assert (mixed.metric, mixed.test_metric) == ("agreement with the teacher", "top-1")
+    assert mixed.to_dict()["test_metric"] == "top-1"
+    assert json.loads((tmp_path / "0" / REPORT).read_text())["test_metric"] == "top-1"
+    assert "agreement with the teacher on 96 validation and top-1 on 96 test samples" in table
+    assert "agreement with the teacher on rows: 96 validation samples; top-1: 96 test" in card
+    assert (both.metric, both.test_metric) == ("top-1", "top-1")
+    assert "top-1 on 96 validation and 96 test samples of rows" in usual
+    assert "top-1 on rows: 96 validation samples and 96 test samples, measured" in usual_card
 
 
 def test_nothing_to_learn_from_is_said(model: Path, tmp_path: Path) -> None:
