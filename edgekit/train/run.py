@@ -174,6 +174,8 @@ class RecipeRun:
         packed = self.chain.path(PACKED)
         files = [self.chain.path(stage.file) for stage in self.chain.stages[:-1]] + [packed]
         split = self.data.test
+        # A metric may draw as well.
+        torch.manual_seed(self.seed)
         if not packed.is_file():
             raise InputError(f"{packed} is gone; begin anew in another folder")
         _check_packed(packed, self.chain.path(self.chain.stages[-1].file))

@@ -45,6 +45,18 @@ def log(folder: Path) -> list[dict[str, Any]]:
     return [{key: line[key] for key in line if key != "seconds"} for line in lines]
 
 
+class Noisy(Classification):
+    """A loss that draws from torch's own generator, and so does the metric."""
+
+    metric_name = "noisy"
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(torch.nn.functional.dropout(outputs, 0.3), labels)
+
+    def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return super().metric(outputs + 0.1 * torch.randn_like(outputs), labels)
+
+
 def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +81,7 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(Path, "replace", replaced)
     monkeypatch.setattr(Path, "unlink", unlinked)
-    whole = run(model, tmp_path / "whole", SHORT)
+    whole = run(model, tmp_path / "whole", SHORT, task=Noisy())
     steps = tuple(changes)
     assert steps.count(STATE) == steps.count(LOG) == 3
 
@@ -78,26 +90,15 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
         last = number
         folder = tmp_path / str(number)
         with pytest.raises(_KilledError):
-            run(model, folder, SHORT)
+            run(model, folder, SHORT, task=Noisy())
         last = None
-        resumed = run(model, folder, SHORT, resume=True)
+        resumed = run(model, folder, SHORT, task=Noisy(), resume=True)
 
         assert resumed.sha256 == whole.sha256, steps[: number + 1]
+        assert resumed.test == whole.test, steps[: number + 1]
         assert log(folder) == log(tmp_path / "whole"), steps[: number + 1]
         files = [sorted(path.name for path in f.iterdir()) for f in (folder, tmp_path / "whole")]
         assert files[0] == files[1], steps[: number + 1]
-
-
-class Noisy(Classification):
-    """A loss that draws from torch's own generator, and so does the metric."""
-
-    metric_name = "noisy"
-
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return super().loss(torch.nn.functional.dropout(outputs, 0.3), labels)
-
-    def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return super().metric(outputs + 0.1 * torch.randn_like(outputs), labels)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from edgekit.errors import UsageError
-from edgekit.train.workers import ALONE, Workers, joined
+from edgekit.train.datasets import Samples, TrainingData
+from edgekit.train.graph_module import GraphModule
+from edgekit.train.methods.gridding import Gridding
+from edgekit.train.recipe import Grid
+from edgekit.train.task import Classification
+from edgekit.train.tuning import Rhythm, Tuning
+from edgekit.train.workers import ALONE, Workers, joined, training_part
+from tests.train.nets import samples, tiny_data, tiny_model
 
 SCRIPT = Path(__file__).parent / "together.py"
 ROOT = Path(__file__).parents[2]
@@ -74,3 +85,72 @@ def test_two_processes_give_the_losses_of_one(
     assert len(one["losses"]) == 6
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
     assert one["losses"][-2] != pytest.approx(one["losses"][0], rel=1e-3)
+
+
+@given(total=st.integers(1, 40), count=st.integers(1, 5), seed=st.integers(0, 99))
+def test_the_losses_of_unequal_parts_add_up_to_the_batch_s(
+    total: int, count: int, seed: int
+) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(total, 3, generator=rng)
+    rows = Samples(inputs, None)
+    data = TrainingData("rows", rows, rows, None, None, "made up")
+
+    parts = [
+        training_part(data, torch.arange(total), rng, Workers(number, count))
+        for number in range(count)
+    ]
+
+    assert sum(part.share for part in parts) == pytest.approx(1)
+    mean = sum(float(part.inputs.mean()) * part.share for part in parts)
+    assert mean == pytest.approx(float(inputs.mean()), abs=1e-5)
+
+
+@dataclass(frozen=True, slots=True)
+class Overheard(Workers):
+    """A worker whose gradients and losses nobody adds up."""
+
+    gradients: list[Tensor] = field(default_factory=list)
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Note them."""
+        self.gradients.extend(p.grad.clone() for p in parameters if p.grad is not None)
+
+    def totals(self, numbers: Sequence[float]) -> list[float]:
+        """As they are."""
+        return list(numbers)
+
+    def told(self, data: bytes) -> bytes:
+        """As it is."""
+        return data
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_gradients_of_unequal_parts_add_up_to_the_batch_s(count: int) -> None:
+    """Of five samples, with a penalty of the method."""
+    data = dataclasses.replace(tiny_data(), training=samples(5, 1))
+    stage = Grid(bits_per_weight=2.0, epochs=1)
+
+    def step(worker: Overheard) -> tuple[list[Tensor], float]:
+        module = GraphModule(tiny_model())
+        method = Gridding(module, {}, stage, {}, {})
+        tuning = Tuning(
+            module,
+            method,
+            Rhythm(epochs=1, learning_rate=0.01, batch_size=5, seed=0, bfloat16=False),
+            data=data,
+            task=Classification(),
+            teacher=None,
+            workers=worker,
+        )
+        loss = tuning.epoch().loss
+        return worker.gradients, loss
+
+    whole, whole_loss = step(Overheard())
+    parts = [step(Overheard(number, count)) for number in range(count)]
+
+    assert whole
+    for index, gradient in enumerate(whole):
+        total = torch.stack([gradients[index] for gradients, _ in parts]).sum(dim=0)
+        torch.testing.assert_close(total, gradient, rtol=1e-4, atol=1e-6)
+    assert sum(loss for _, loss in parts) == pytest.approx(whole_loss, rel=1e-5)
