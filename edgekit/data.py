@@ -255,9 +255,12 @@ def read_arrays(path: Path) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
             f"{path}: 'inputs' is {inputs.dtype} of shape {inputs.shape}; "
             "it must be floating point with the samples along the first axis"
         )
+    # What float32 can't hold becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        inputs = inputs.astype(np.float32, copy=False)
     if not np.isfinite(inputs).all():
         raise DataError(f"{path}: 'inputs' holds NaN or infinity")
-    return inputs.astype(np.float32, copy=False), labels
+    return inputs, labels
 
 
 def _labelled_arrays(path: Path) -> Labelled:

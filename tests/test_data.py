@@ -189,6 +189,7 @@ def test_an_npz_may_leave_labels_out(tmp_path: Path) -> None:
         ({"inputs": np.ones((3, 2), dtype=np.int32)}, "must be floating point"),
         ({"inputs": np.ones((0, 2))}, "holds no samples"),
         ({"inputs": np.full((3, 2), np.nan)}, "NaN or infinity"),
+        ({"inputs": np.full((3, 2), 1e200)}, "NaN or infinity"),
         ({"inputs": np.ones((3, 2)), "labels": np.array([1, 2])}, "must be 3 integers"),
         ({"inputs": np.ones((3, 2)), "labels": np.ones(3)}, "must be 3 integers"),
         ({"inputs": np.array([{}, {}], dtype=object)}, "not a readable .npz"),

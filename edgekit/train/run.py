@@ -102,12 +102,14 @@ class RecipeRun:
             return
         module = GraphModule(model)
         method = Method(module, {})
+        tuning = self._tuning(module, method, self.stages[0])
+        tuning.rehearse()
         result = StageResult(
             number=0,
             kind="float",
             file=FLOAT,
             file_bytes=len(whole),
-            validation=self._tuning(module, method, self.stages[0]).measure(self.data.validation),
+            validation=tuning.measure(self.data.validation),
             sparsity=sparsity(module.numbers(), method.coded_names),
             bits_per_weight=None,
             epochs=0,

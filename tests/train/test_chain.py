@@ -12,6 +12,7 @@ import torch
 
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
+from edgekit.train.datasets import Samples
 from edgekit.train.finetune import finetune
 from edgekit.train.recipe import (
     Distillation,
@@ -137,6 +138,18 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: P
 def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't use"):
         finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data="nowhere")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_the_loss_cannot_take_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
+    data = tiny_data()
+    shifted = dataclasses.replace(
+        data, training=Samples(samples(256, 1).inputs, torch.full((256,), 9))
+    )
+
+    with pytest.raises(UsageError, match=r"the loss can't take .*: IndexError: Target 9 is out of"):
+        finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data=shifted)
 
     assert not (tmp_path / "out").exists()
 
