@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,22 +76,24 @@ def finetune(
     chosen = read_recipe(recipe)
     if bits_per_weight is not None:
         chosen = with_bits_per_weight(chosen, bits_per_weight)
-    report = run(
-        source,
-        output,
-        recipe=chosen,
-        weights=weights,
-        input_shape=None if input_shape is None else parse_shape(input_shape),
-        data=data,
-        preprocess=preprocess,
-        train_limit=train_limit,
-        task=task,
-        teacher=teacher,
-        seed=seed,
-        threads=threads,
-        resume=resume,
-        watch=_log_epoch,
-    )
+    # What a task or a data set prints isn't part of the report.
+    with contextlib.redirect_stdout(sys.stderr):
+        report = run(
+            source,
+            output,
+            recipe=chosen,
+            weights=weights,
+            input_shape=None if input_shape is None else parse_shape(input_shape),
+            data=data,
+            preprocess=preprocess,
+            train_limit=train_limit,
+            task=task,
+            teacher=teacher,
+            seed=seed,
+            threads=threads,
+            resume=resume,
+            watch=_log_epoch,
+        )
     if not is_first_process():
         return
     flags = {

@@ -59,6 +59,8 @@ class Checked:
         found = self._called("loss", outputs, labels)
         if not isinstance(found, Tensor) or found.ndim:
             raise UsageError(f"the loss must be a scalar tensor, got {_form(found)}")
+        if outputs.requires_grad and not found.requires_grad:
+            raise UsageError("the loss has no gradient; compute it from the outputs, as tensors")
         return found
 
     def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -151,7 +151,6 @@ class Tuning:
         (total,) = self.workers.totals([total])
         return total / max(len(split), 1)
 
-    @torch.no_grad()
     def rehearse(self) -> None:
         """Take the loss of a first batch, so that what can't be learned shows before anything is.
 
@@ -159,7 +158,12 @@ class Tuning:
         """
         count = min(self.rhythm.batch_size, len(self.data.training))
         inputs, labels = self.data.training.batch(torch.arange(count))
-        self._loss(channels_last(inputs), labels)
+        value = self._loss(channels_last(inputs), labels).item()
+        if not math.isfinite(value):
+            raise CheckFailedError(
+                f"before any training the loss is {value}; look at the network's weights and at "
+                "the task's loss"
+            )
 
     def state(self) -> dict[str, Any]:
         """What a later process needs to go on as this one would, as plain containers of tensors."""

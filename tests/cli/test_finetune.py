@@ -64,6 +64,25 @@ def test_a_run_leaves_models_report_log_and_packed_file(cli: Cli, folder: Path) 
     assert verified.exit_code == 0, verified.stderr
 
 
+def test_what_a_task_prints_is_not_in_the_report(cli: Cli, folder: Path) -> None:
+    (folder / "loud.py").write_text(
+        "from edgekit.train.task import Classification\n"
+        "class Loud(Classification):\n"
+        "    def loss(self, outputs, labels):\n"
+        "        print('loud')\n"
+        "        return super().loss(outputs, labels)\n"
+    )
+    outcome = cli(
+        "finetune", folder / "tiny.onnx", "--recipe", folder / "r.toml", "--data",
+        folder / "rows.npz", "--task", f"{folder / 'loud.py'}:Loud", "-o", folder / "out",
+        "--format", "json",
+    )  # fmt: skip
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["metric"] == "top-1"
+    assert "loud" in outcome.stderr
+
+
 def test_the_table_shows_every_stage(cli: Cli, folder: Path) -> None:
     outcome = cli(
         "finetune", folder / "tiny.onnx", "--recipe", folder / "r.toml", "--data",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgekit.errors import DataError, InputError, UsageError
+from edgekit.errors import CheckFailedError, DataError, InputError, UsageError
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.datasets import Samples
 from edgekit.train.finetune import finetune
@@ -21,6 +21,7 @@ from edgekit.train.recipe import (
     Stage,
     Train,
 )
+from edgekit.train.task import Classification
 from edgekit.train.tuning import Progress
 from tests.train.nets import samples, tiny_data
 from tests.train.runs import CHAIN, IMPORTANT, STEERED, recipe, run
@@ -150,6 +151,19 @@ def test_labels_that_the_loss_cannot_take_leave_no_run_behind(model: Path, tmp_p
 
     with pytest.raises(UsageError, match=r"the loss can't take .*: IndexError: Target 9 is out of"):
         finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data=shifted)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_no_number_at_first_is_told_before_a_run_begins(
+    model: Path, tmp_path: Path
+) -> None:
+    class Endless(Classification):
+        def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return super().loss(outputs, labels) * torch.inf
+
+    with pytest.raises(CheckFailedError, match="before any training the loss is inf; look at"):
+        run(model, tmp_path / "out", recipe(Grid(epochs=1)), task=Endless())
 
     assert not (tmp_path / "out").exists()
 

@@ -78,6 +78,10 @@ def test_answers_of_a_task_are_looked_at() -> None:
     for loss in (torch.zeros(4), 0.5):
         with pytest.raises(UsageError, match="the loss must be a scalar tensor, got"):
             Checked(Answering(loss, None)).loss(outputs, labels)
+    learned = outputs.clone().requires_grad_()
+    assert Checked(Answering(learned.mean(), None)).loss(learned, labels).requires_grad
+    with pytest.raises(UsageError, match="the loss has no gradient; compute it from the outputs"):
+        Checked(Answering(torch.tensor(0.5), None)).loss(learned, labels)
     for metric in (torch.tensor(0.5), torch.zeros(4, 3), 0.5):
         with pytest.raises(UsageError, match="one number for each of 4 samples, got"):
             Checked(Answering(None, metric)).metric(outputs, labels)
