@@ -23,6 +23,7 @@ from edgekit.train.chain import Chain
 from edgekit.train.checked import check_data
 from edgekit.train.contents import contents
 from edgekit.train.datasets import TrainingData
+from edgekit.train.fit import INPUT_SHAPE
 from edgekit.train.loop import check_threads, reproducible
 from edgekit.train.recipe import Recipe, Train
 from edgekit.train.recipe_file import read_recipe
@@ -109,9 +110,12 @@ def finetune(
             # What comes after a training is looked at before it.
             if teacher is not None:
                 load_graph(teacher)
-            # What pictures become isn't known before the network's shape is.
-            if preprocess is None or input_shape is not None:
-                splits = opened(input_shape or ())
+            splits = opened((0, *INPUT_SHAPE))
+            if splits.name != FASHION_MNIST:
+                raise RecipeError(
+                    f"a train stage learns Fashion-MNIST, and the data are {splits.name}; begin "
+                    "with a retrain stage instead"
+                )
         whole = b""
         if chain.stages:
             whole = chain.path(FLOAT).read_bytes()
@@ -121,7 +125,7 @@ def finetune(
                 weights=weights,
                 input_shape=input_shape,
                 training=training,
-                data=splits if splits is not None and splits.name == FASHION_MNIST else None,
+                data=splits,
                 chain=chain,
                 seed=seed,
                 train_limit=train_limit,

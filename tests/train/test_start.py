@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekit.data import RawImages, Split, read_fashion_mnist
-from edgekit.errors import UsageError
+from edgekit.errors import RecipeError, UsageError
 from edgekit.train.chain import REPORT
 from edgekit.train.finetune import finetune
 from edgekit.train.recipe import Recipe, Share, Train
 from edgekit.train.run import FinetuneReport
 from edgekit.train.tuning import Progress
+from tests.train.nets import samples
 from tests.train.runs import recipe
 
 CHOSEN = recipe(Train(epochs=2), Share(epochs=0))
@@ -59,6 +61,16 @@ def test_a_training_tells_its_epochs_and_opens_its_data_once(
     log = (tmp_path / "out" / "0-train.log.jsonl").read_text().splitlines()
     assert [json.loads(line)["train_loss"] for line in log] == [line.loss for _, line in told]
     assert told[1][1].metric == json.loads(log[1])["validation_top1"]
+
+
+def test_a_training_is_of_fashion_mnist(network: str, tmp_path: Path) -> None:
+    rows = samples(60, 1)
+    np.savez(tmp_path / "rows.npz", inputs=rows.inputs.numpy(), labels=np.asarray(rows.labels))
+
+    with pytest.raises(RecipeError, match="learns Fashion-MNIST, and the data are rows; begin"):
+        tuned(network, tmp_path / "out", tmp_path / "rows.npz")
+
+    assert not (tmp_path / "out").exists()
 
 
 class _KilledError(Exception):
