@@ -235,6 +235,12 @@ class Recipe:
             raise RecipeError("share and grid fix the codes, so nothing can come behind them")
         if not kinds or kinds[-1] not in CODING:
             raise RecipeError("the last stage has to make codes: share or grid")
+        taught = self.distillation
+        if taught is not None and (taught.features or taught.flow) and Channels.kind in kinds:
+            raise RecipeError(
+                "features and flow compare layers of the same width, and a channels stage narrows "
+                "them; set both to 0"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -82,6 +82,10 @@ def test_settings_are_read_and_the_rest_is_default() -> None:
         ({"stage": [{"kind": "prune", "pattern": "2:" + "9" * 5000}]}, "such as 2:4"),
         ({"coder": "zip", **stage()}, "huffman or rans"),
         ({"batch_size": 1, **stage()}, "batch_size must be 2 to"),
+        (
+            {"distillation": {"flow": 0.1}, "stage": [{"kind": "channels"}, {"kind": "grid"}]},
+            "a channels stage narrows them; set both to 0",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(table: dict[str, Any], message: str) -> None:
