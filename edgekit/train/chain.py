@@ -13,7 +13,6 @@ out/model.ekp         the packed file, at the end
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import atomic_path, write_atomic
 from edgekit.train.plain import record
+from edgekit.train.state import BROKEN
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
@@ -49,21 +49,6 @@ class StageResult:
     bits_per_weight: float | None
     epochs: float
     seconds: float
-
-
-BROKEN = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    ValueError,
-    IndexError,
-    OverflowError,
-    OSError,
-)
-"""What reading a file that isn't a state may raise."""
 
 
 class Chain:

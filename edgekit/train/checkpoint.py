@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgekit.train.state import State
+
 KEYS = frozenset({"module", "method", "optimizer", "generator", "torch_generator", "done"})
 
 
@@ -39,6 +41,43 @@ def check_state(
     _check_moments(state["optimizer"], parameters, done)
 
 
+def check_training(
+    state: State,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    done: int,
+) -> None:
+    """Raise ValueError, with the reason, unless a training of `done` steps can go on from a state.
+
+    model, optimizer, scheduler: of the training, as it begins.
+    """
+    epochs = [line.epoch for line in state.history]
+    if not epochs or epochs != [*range(1, len(epochs) + 1)]:
+        raise ValueError("its history doesn't have every epoch once")
+    _check_tensors(state.model, model.state_dict(), "the weights")
+    _check_tensors(state.best, model.state_dict(), "the best weights")
+    groups = optimizer.state_dict()["param_groups"]
+    found = [
+        {**group, "lr": own["lr"]}
+        for group, own in zip(state.optimizer["param_groups"], groups, strict=True)
+    ]
+    if found != groups:
+        raise ValueError("the optimizer's groups aren't the training's")
+    parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+    momenta = state.optimizer["state"]
+    if not momenta or not set(momenta) <= set(range(len(parameters))):
+        raise ValueError("the optimizer has no momenta of its parameters")
+    for index, own in momenta.items():
+        wanted = {"momentum_buffer": parameters[index]}
+        _check_tensors(own, wanted, f"the momentum of parameter {index}")
+    counts = {"last_epoch": done, "_step_count": done + 1}
+    wanted_schedule = {**scheduler.state_dict(), **counts}
+    if {**state.scheduler, "_last_lr": wanted_schedule["_last_lr"]} != wanted_schedule:
+        raise ValueError(f"the schedule isn't that of {done} steps")
+
+
 def _check_moments(optimizer: object, parameters: Sequence[Tensor], done: int) -> None:
     """Adam's: a parameter that never had a gradient has none."""
     moments = optimizer.get("state") if isinstance(optimizer, dict) else None
@@ -68,5 +107,6 @@ def _check_tensors(found: object, wanted: Mapping[str, Tensor], what: str) -> No
             or (value.shape, value.dtype) != (own.shape, own.dtype)
         ):
             raise ValueError(f"{name} of {what} isn't a tensor of shape {tuple(own.shape)}")
-        if not bool(value.isfinite().all()):
+        # A buffer may be infinite from the start, such as the mask of an attention.
+        if not bool((value.isfinite() | ~own.isfinite()).all()):
             raise ValueError(f"{name} of {what} has numbers that aren't finite")

@@ -34,7 +34,14 @@ from edgekit.train.loop import (
     evaluate,
     reproducible,
 )
-from edgekit.train.state import EpochRecord, Settings, read_state, write_state
+from edgekit.train.state import (
+    BROKEN,
+    EpochRecord,
+    Settings,
+    broken_state,
+    read_state,
+    write_state,
+)
 from edgekit.train.task import Classification
 from edgekit.train.weights import to_safetensors
 
@@ -117,7 +124,10 @@ def train(
         best = copy_weights(run.model)
         if resume and saved.exists():
             state = read_state(saved, settings)
-            run.restore(state)
+            try:
+                run.restore(state)
+            except BROKEN as error:
+                raise broken_state(saved, error) from error
             history, best = state.history, state.best
         # A folder that can't be written to shows up now, not after the first epoch.
         _write_log(history, log)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgekit.errors import CheckFailedError, UsageError
 from edgekit.runtime.session import MOST_THREADS
+from edgekit.train.checkpoint import check_training
 from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.state import EpochRecord, Settings, State
 from edgekit.train.task import Classification, Task
@@ -108,7 +109,17 @@ class Run:
         )
 
     def restore(self, state: State) -> None:
-        """Take over a saved state of the same settings."""
+        """Take over a saved state of the same settings.
+
+        Raises ValueError, with the reason, for what can't be such a state.
+        """
+        check_training(
+            state,
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            done=self.steps * len(state.history),
+        )
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.scheduler.load_state_dict(state.scheduler)

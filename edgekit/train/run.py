@@ -19,13 +19,14 @@ from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import to_model_proto
 from edgekit.packfile.reader import read_packfile
 from edgekit.packfile.writer import pack
-from edgekit.train.chain import BROKEN, PACKED, Chain, StageResult, stage_file
+from edgekit.train.chain import PACKED, Chain, StageResult, stage_file
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import measure_file
 from edgekit.train.methods.method import Method
 from edgekit.train.recipe import Recipe, Stage, Train
 from edgekit.train.stages import Workpiece, sparsity
+from edgekit.train.state import BROKEN
 from edgekit.train.task import Task
 from edgekit.train.teacher import Teacher
 from edgekit.train.tuning import Progress, Rhythm, Tuning, has_labels

@@ -12,6 +12,21 @@ from torch import Tensor
 
 from edgekit.errors import InputError, UsageError
 from edgekit.files import atomic_path
+from edgekit.train.plain import record
+
+BROKEN = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    OSError,
+)
+"""What reading a file that isn't a state may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,16 @@ def write_state(state: State, path: Path) -> None:
         torch.save(plain, temporary)
 
 
+def broken_state(path: Path, error: Exception) -> InputError:
+    """The error for a file that a training can't go on from."""
+    # What these say was written for people.
+    reason = f" ({error})" if type(error) is ValueError else ""
+    return InputError(
+        f"{path} isn't the state of this training run{reason}; delete it to start from the "
+        "beginning"
+    )
+
+
 def read_state(path: Path, settings: Settings) -> State:
     """The saved run, which must have been started with the same settings.
 
@@ -89,13 +114,11 @@ def read_state(path: Path, settings: Settings) -> State:
     """
     try:
         plain = torch.load(path, weights_only=True, map_location="cpu")
-        saved = Settings(**plain.pop("settings"))
-        history = [EpochRecord(**record) for record in plain.pop("history")]
+        saved = record(Settings, plain.pop("settings"))
+        history = [record(EpochRecord, line) for line in plain.pop("history")]
         state = State(settings=saved, history=history, **plain)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, KeyError, OSError) as error:
-        raise InputError(
-            f"{path} isn't the state of a training run; delete it to start from the beginning"
-        ) from error
+    except BROKEN as error:
+        raise broken_state(path, error) from error
     if saved != settings:
         differing = ", ".join(
             f"{key} {before!r} (now {now!r})"

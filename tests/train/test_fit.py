@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ from edgekit.errors import (
     UnknownModelError,
     UsageError,
 )
-from edgekit.train import fit
+from edgekit.train import datasets, fit
 from edgekit.train.datasets import fashion_mnist
 from edgekit.train.fit import train
 from edgekit.train.state import EpochRecord
+from tests.fashion import write_fashion_mnist
 
 NAME = "mobilenetv2_fashion"
 
@@ -168,6 +171,72 @@ def test_a_damaged_state_is_told_in_one_line(folder: Path, tmp_path: Path) -> No
 
     with pytest.raises(InputError, match="delete it to start from the beginning"):
         quick(output, folder, resume=True)
+
+
+STATE_DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no model": lambda state: {**state, "model": {}},
+    "other best weights": lambda state: {**state, "best": dict(list(state["best"].items())[1:])},
+    "weights that aren't finite": lambda state: {
+        **state,
+        "model": {name: values * math.nan for name, values in state["model"].items()},
+    },
+    "no optimizer": lambda state: {**state, "optimizer": {}},
+    "no momenta": lambda state: {**state, "optimizer": {**state["optimizer"], "state": {}}},
+    "a short momentum": lambda state: {
+        **state,
+        "optimizer": {**state["optimizer"], "state": {0: {"momentum_buffer": torch.zeros(1)}}},
+    },
+    "another decay": lambda state: {
+        **state,
+        "optimizer": {
+            **state["optimizer"],
+            "param_groups": [
+                {**group, "weight_decay": 0.5} for group in state["optimizer"]["param_groups"]
+            ],
+        },
+    },
+    "no schedule": lambda state: {**state, "scheduler": {}},
+    "a later schedule": lambda state: {
+        **state,
+        "scheduler": {**state["scheduler"], "last_epoch": 10**6},
+    },
+    "no history": lambda state: {**state, "history": []},
+    "an epoch twice": lambda state: {**state, "history": state["history"] * 2},
+    "a generator": lambda state: {**state, "rng": torch.zeros(3)},
+    "words for a loss": lambda state: {
+        **state,
+        "history": [{**line, "train_loss": "low"} for line in state["history"]],
+    },
+    "a seed in words": lambda state: {**state, "settings": {**state["settings"], "seed": "4"}},
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A folder with data, and the state of a training after its first epoch."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "VALIDATION_IMAGES", 40)
+        write_fashion_mnist(folder / "data")
+        with pytest.raises(KilledError):
+            quick(folder / "w.safetensors", folder / "data", observer=StopAfter(epoch=2, step=1))
+    return folder, (folder / "w.state.pt").read_bytes()
+
+
+@pytest.mark.parametrize("damage", STATE_DAMAGES)
+def test_a_state_with_other_contents_is_told_in_one_line(
+    stopped: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    folder, whole = stopped
+    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 40)
+    path = folder / "w.state.pt"
+    path.write_bytes(whole)
+    torch.save(STATE_DAMAGES[damage](torch.load(path, weights_only=True)), path)
+
+    with pytest.raises(InputError, match=r"isn't the state of this training run.*; delete it") as e:
+        quick(folder / "w.safetensors", folder / "data", resume=True)
+
+    assert "\n" not in str(e.value)
 
 
 def test_a_missing_output_folder_is_told_before_the_first_epoch(
