@@ -2,6 +2,7 @@
 
 ```
 out/finetune.json     settings, and each finished stage with its measurements
+out/0-train.*         weights and log of a train stage, where the recipe begins with one
 out/0-float.onnx      the model before the first stage
 out/1-prune.onnx ...  the model after each stage, with the numbers as its layers saw them
 out/state.pt          the stage under way, after its last epoch; gone when the stage is done
@@ -143,8 +144,11 @@ class Chain:
         """Write the report with what was measured at the end."""
         if self.writes:
             self._write(facts)
-            # Where the process was killed before the last stage's state was gone.
+            # Where the process was killed before the last stage's state was gone, or while writing.
             self.path(STATE).unlink(missing_ok=True)
+            for name in (STATE, LOG, REPORT, PACKED, *(stage.file for stage in self.stages)):
+                for part in self.folder.glob(f".{name}.*.part"):
+                    part.unlink(missing_ok=True)
 
     def _read_state(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
         try:

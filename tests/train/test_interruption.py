@@ -101,6 +101,18 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
         assert files[0] == files[1], steps[: number + 1]
 
 
+def test_what_a_kill_left_half_written_goes(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(_KilledError):
+        run(model, tmp_path / "out", SHORT, watch=kill_after(1))
+    for name in (".state.pt.1.part", ".model.ekp.2.part", ".1-retrain.onnx.3.part", ".mine.part"):
+        (tmp_path / "out" / name).write_bytes(b"half")
+
+    run(model, tmp_path / "out", SHORT, resume=True)
+
+    left = [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert left == [".mine.part"]
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_a_loss_with_chance_of_its_own_resumes_as_it_would_have_gone_on(
     model: Path, tmp_path: Path, epochs: int
