@@ -23,7 +23,7 @@ def contents(data: TrainingData) -> dict[str, Any]:
     folder = Path(data.source)
     return {
         "samples": {name: len(split) for name, split in splits.items() if split is not None},
-        "folder": folder_digest(folder) if folder.is_dir() else None,
+        "folder": folder_digest(folder) if data.source and folder.is_dir() else None,
     }
 
 

@@ -51,14 +51,16 @@ class Checked:
     """A task whose answers are looked at: UsageError where it fails or returns something else."""
 
     def __init__(self, task: Task) -> None:
+        """Raises UsageError for what is no task."""
+        _check_parts(task, f"a {type(task).__name__}")
         self._task = task
         self.metric_name = str(task.metric_name)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """As the task's."""
         found = self._called("loss", outputs, labels)
-        if not isinstance(found, Tensor) or found.ndim:
-            raise UsageError(f"the loss must be a scalar tensor, got {_form(found)}")
+        if not isinstance(found, Tensor) or found.ndim or not found.is_floating_point():
+            raise UsageError(f"the loss must be a floating-point scalar tensor, got {_form(found)}")
         if outputs.requires_grad and not found.requires_grad:
             raise UsageError("the loss has no gradient; compute it from the outputs, as tensors")
         return found
@@ -66,7 +68,7 @@ class Checked:
     def metric(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """As the task's, in float32."""
         found = self._called("metric", outputs, labels)
-        if not isinstance(found, Tensor) or found.shape != outputs.shape[:1]:
+        if not isinstance(found, Tensor) or found.shape != outputs.shape[:1] or found.is_complex():
             raise UsageError(
                 f"the metric must be one number for each of {len(outputs)} samples, "
                 f"got {_form(found)}"
@@ -93,6 +95,15 @@ def _form(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def _check_parts(made: object, name: str) -> None:
+    missing = [part for part in ("metric_name", "loss", "metric") if not hasattr(made, part)]
+    if missing:
+        raise UsageError(
+            f"{name} has no {' and no '.join(missing)}; a task has metric_name, "
+            "loss(outputs, labels) and metric(outputs, labels)"
+        )
+
+
 def load_task(source: str | None) -> Task:
     """The task of a file, or classification for None.
 
@@ -109,11 +120,6 @@ def load_task(source: str | None) -> Task:
         raise UsageError(
             f"{source} failed with {brief(error)}; a task is made without arguments"
         ) from error
-    missing = [name for name in ("metric_name", "loss", "metric") if not hasattr(made, name)]
-    if missing:
-        raise UsageError(
-            f"{source} has no {' and no '.join(missing)}; a task has metric_name, "
-            "loss(outputs, labels) and metric(outputs, labels)"
-        )
+    _check_parts(made, source)
     task: Task = made  # type: ignore[assignment]  # it has what a task has
     return task

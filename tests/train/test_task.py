@@ -75,14 +75,18 @@ def test_answers_of_a_task_are_looked_at() -> None:
 
     assert good.loss(outputs, labels).item() == 0.5
     assert good.metric(outputs, labels).tolist() == [1.0] * 4
-    for loss in (torch.zeros(4), 0.5):
-        with pytest.raises(UsageError, match="the loss must be a scalar tensor, got"):
+    with pytest.raises(UsageError, match="a object has no metric_name and no loss and no metric"):
+        Checked(object())  # type: ignore[arg-type]  # no task
+    for loss in (torch.zeros(4), 0.5, torch.tensor(1), torch.tensor(1j)):
+        with pytest.raises(
+            UsageError, match="the loss must be a floating-point scalar tensor, got"
+        ):
             Checked(Answering(loss, None)).loss(outputs, labels)
     learned = outputs.clone().requires_grad_()
     assert Checked(Answering(learned.mean(), None)).loss(learned, labels).requires_grad
     with pytest.raises(UsageError, match="the loss has no gradient; compute it from the outputs"):
         Checked(Answering(torch.tensor(0.5), None)).loss(learned, labels)
-    for metric in (torch.tensor(0.5), torch.zeros(4, 3), 0.5):
+    for metric in (torch.tensor(0.5), torch.zeros(4, 3), 0.5, torch.zeros(4) * 1j):
         with pytest.raises(UsageError, match="one number for each of 4 samples, got"):
             Checked(Answering(None, metric)).metric(outputs, labels)
     with pytest.raises(UsageError, match="isn't a finite number"):
