@@ -116,3 +116,25 @@ def test_a_trained_network_of_other_settings_is_not_taken(
     with pytest.raises(UsageError, match="holds a run with another seed"):
         tuned(network, tmp_path / "out", folder, seed=1, resume=True)
     assert tuned(network, tmp_path / "out", folder, resume=True).seed == 0
+
+
+def test_the_state_of_a_finished_training_goes(
+    network: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the process was killed between writing the weights and removing the state."""
+    unlink, state = Path.unlink, tmp_path / "out" / "0-train.state.pt"
+
+    def killed(self: Path, *, missing_ok: bool = False) -> None:
+        if self == state:
+            raise _KilledError
+        unlink(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(_KilledError):
+            tuned(network, tmp_path / "out", folder)
+    assert state.exists()
+
+    tuned(network, tmp_path / "out", folder, resume=True)
+
+    assert not state.exists()

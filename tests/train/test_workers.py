@@ -125,32 +125,47 @@ class Overheard(Workers):
         return data
 
 
+def first_epoch(worker: Overheard) -> float:
+    """One step, with a penalty of the method, on five samples; its loss."""
+    data = dataclasses.replace(tiny_data(), training=samples(5, 1))
+    module = GraphModule(tiny_model())
+    method = Gridding(module, {}, Grid(bits_per_weight=2.0, epochs=1), {}, {})
+    tuning = Tuning(
+        module,
+        method,
+        Rhythm(epochs=1, learning_rate=0.01, batch_size=5, seed=0, bfloat16=False),
+        data=data,
+        task=Classification(),
+        teacher=None,
+        workers=worker,
+    )
+    return tuning.epoch().loss
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_gradients_of_unequal_parts_add_up_to_the_batch_s(count: int) -> None:
-    """Of five samples, with a penalty of the method."""
-    data = dataclasses.replace(tiny_data(), training=samples(5, 1))
-    stage = Grid(bits_per_weight=2.0, epochs=1)
+    whole, parts = Overheard(), [Overheard(number, count) for number in range(count)]
 
-    def step(worker: Overheard) -> tuple[list[Tensor], float]:
-        module = GraphModule(tiny_model())
-        method = Gridding(module, {}, stage, {}, {})
-        tuning = Tuning(
-            module,
-            method,
-            Rhythm(epochs=1, learning_rate=0.01, batch_size=5, seed=0, bfloat16=False),
-            data=data,
-            task=Classification(),
-            teacher=None,
-            workers=worker,
-        )
-        loss = tuning.epoch().loss
-        return worker.gradients, loss
+    whole_loss, losses = first_epoch(whole), [first_epoch(part) for part in parts]
 
-    whole, whole_loss = step(Overheard())
-    parts = [step(Overheard(number, count)) for number in range(count)]
-
-    assert whole
-    for index, gradient in enumerate(whole):
-        total = torch.stack([gradients[index] for gradients, _ in parts]).sum(dim=0)
+    assert whole.gradients
+    for index, gradient in enumerate(whole.gradients):
+        total = torch.stack([part.gradients[index] for part in parts]).sum(dim=0)
         torch.testing.assert_close(total, gradient, rtol=1e-4, atol=1e-6)
-    assert sum(loss for _, loss in parts) == pytest.approx(whole_loss, rel=1e-5)
+    assert sum(losses) == pytest.approx(whole_loss, rel=1e-5)
+
+
+def test_after_an_epoch_all_workers_draw_as_the_first_one() -> None:
+    first = torch.Generator().manual_seed(5).get_state()
+
+    @dataclass(frozen=True, slots=True)
+    class Second(Overheard):
+        def told(self, data: bytes) -> bytes:
+            return first.numpy().tobytes()
+
+    before = torch.get_rng_state()
+    first_epoch(Second(1, 2))
+    found = torch.get_rng_state()
+    torch.set_rng_state(before)
+
+    assert torch.equal(found, first)
