@@ -386,7 +386,8 @@ def network_goals(source: Path) -> Iterator[Goal]:
     with tempfile.TemporaryDirectory() as folder:
         for variant in VARIANTS:
             packed = Path(folder) / "network.ekp"
-            compress(source, packed, force=True, **variant.options)  # sizes, whatever the answers
+            # Sizes of streams, whatever the answers.
+            compress(source, packed, calibration="none", force=True, **variant.options)
             yield from _sizes(source.stem, variant, packed)
             if variant is VARIANTS[0]:
                 yield from _loading(source, packed)

@@ -139,9 +139,11 @@ def _sizes(model: Path, path: Path) -> tuple[str, str, str]:
 def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
     compress = partial(api.compress, model)
     crops_ = partial(compress, calibration=calibration)
+    yield "8 bits, uncalibrated", partial(compress, bits=8, calibration="none")
     yield "8 bits, no data", partial(compress, bits=8)
-    yield "8 bits, noise", partial(compress, bits=8, calibration="noise")
+    yield "6 bits, uncalibrated", partial(compress, bits=6, calibration="none")
     yield "6 bits, no data", partial(compress, bits=6)
+    yield "8 bits, 30 % pruned, no data", partial(compress, bits=8, sparsity=0.3)
     yield "6 bits, 100 crops", partial(crops_, bits=6)
     yield "8 bits, 30 % pruned, 100 crops", partial(crops_, bits=8, sparsity=0.3)
     yield "k-means, 6 bits, 100 crops", partial(crops_, bits=6, method="codebook")
@@ -150,8 +152,8 @@ def _imagenet_forms(model: Path, calibration: Array) -> Iterator[Maker]:
         "1.55 MB, 100 crops, rANS",
         partial(crops_, goal=Goal(target_bytes=1_550_000), coder="rans"),
     )
-    yield "1.94 MB, noise", partial(compress, goal=Goal(target_bytes=1_940_000))
-    yield "1.7 MB, noise", partial(compress, goal=Goal(target_bytes=1_700_000))
+    yield "1.94 MB, no data", partial(compress, goal=Goal(target_bytes=1_940_000))
+    yield "1.7 MB, no data", partial(compress, goal=Goal(target_bytes=1_700_000))
 
 
 def _fashion_forms(model: Path, sizes: Sequence[int]) -> Iterator[Maker]:

@@ -53,7 +53,7 @@ CASES = (
     Case("squeezenet_fashion", "tiny"),
     Case("squeezenet_fashion", "tiny", is_label_free=True),
     Case("squeezenet_fashion", "int8"),
-    Case("mobilenetv2_fashion", "tiny", bits=1.9),
+    Case("mobilenetv2_fashion", "tiny", bits=1.75),
     Case("mobilenetv2_fashion", "int8"),
     Case("mobilenetv2_fashion", "narrow"),
 )

@@ -67,7 +67,7 @@ def compress(
         str | None,
         typer.Option(
             help="Unlabelled inputs: an .npz or .npy file, a folder of pictures, fashion-mnist, "
-            "or noise."
+            "or noise, which a model of pictures gets without this; none rounds plainly."
         ),
     ] = None,
     preprocess: PreprocessOption = None,

@@ -29,10 +29,11 @@ from edgekit.compress.calibrate import (
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.codebooks import Codebooks
 from edgekit.compress.grids import Family, Grids
+from edgekit.compress.keep import Keep
 from edgekit.compress.levels import Levels
 from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
-from edgekit.compress.prune import global_counts, smallest
+from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.sensitivity import curvatures, divergence
 from edgekit.compress.shared import Filters, input_importance
@@ -43,6 +44,12 @@ from edgekit.tensors import dequantize
 
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
+
+_PRUNED_ON_NOISE = (10.0,)
+"""Noise is too unlike pictures to make up for whole weights by it."""
+_CORRECTED_ON_NOISE = 0.5
+"""Share of the bias correction: what a layer sees of noise has only roughly the mean of pictures.
+All of it cost networks of Fashion-MNIST more than it gave (docs/decisions/0009)."""
 
 SENSITIVITY_INPUTS = 32
 """Inputs that curvatures are measured on; half as many of noise."""
@@ -84,19 +91,13 @@ class Calibration:
         plan = plan or make_plan(graph.weights)
         self._probe = Probe(graph, inputs)
         self._is_noise = is_noise
+        self._dampings = _PRUNED_ON_NOISE if is_noise and sparsity else DAMPINGS
         is_held_back = np.arange(len(inputs)) % 5 == 0
         self._held_back, self._inputs = inputs[is_held_back], inputs[~is_held_back]
         self._weights = {weight.name: weight for weight in graph.weights}
-        followed = {
-            weight.name
-            for weight in graph.weights
-            if weight.dtype == "float32"
-            and is_coded(weight)
-            and plan.keep.get(weight.name) != "float"
-        }
         self._finer = {name: bits for name, bits in plan.keep.items() if isinstance(bits, int)}
         self._method = plan.method
-        self._layers = tuple(layer for layer in find_layers(graph) if layer.weight in followed)
+        self._layers = followed_layers(graph, plan.keep)
         if not self._layers:
             raise DataError(
                 "no convolution or matrix product of this model can be followed by calibration; "
@@ -112,7 +113,7 @@ class Calibration:
         self._statistics, everything = self._gather()
         self._original = original or self._probe
         self._reference = self._original.outputs(inputs=self._held_back)
-        self._kept = self._prune(sparsity)
+        self._kept = self._masks(sparsity)
         self._measured = Measured(
             self._probe,
             self._layers,
@@ -121,6 +122,7 @@ class Calibration:
             self._statistics,
             others,
             self._kept,
+            _CORRECTED_ON_NOISE if is_noise else 1.0,
         )
         self._measured_on_all = replace(self._measured, statistics=everything)
 
@@ -195,7 +197,7 @@ class Calibration:
                     "and biases leave no room for its weights"
                 ) from error
             # The damping that suits one size suits those near it.
-            found = self._best_damping(levels, DAMPINGS if found is None else (found.damping,))
+            found = self._best_damping(levels, None if found is None else (found.damping,))
             size = packed_bytes(found)
             if size <= target_bytes:
                 best = found
@@ -268,21 +270,13 @@ class Calibration:
         kept = self._kept.get(layer.weight)
         return filters if kept is None else filters * kept
 
-    def _prune(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
-        """Masks of the weights that stay: the least sqrt(curvature) * |weight| go."""
+    def _masks(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
+        filters = {x.weight: x.filters(self._numbers[x.weight]) for x in self._layers}
+        kept = zeros_kept(filters)
         if not sparsity:
-            return {}
-        layers = [layer for layer in self._layers if layer.weight not in self._finer]
-        scores = [
-            layer.filters(self._numbers[layer.weight])
-            * np.float32(np.sqrt(self._curvatures[layer.weight]))
-            for layer in layers
-        ]
-        counts = global_counts(scores, sparsity)
-        return {
-            layer.weight: ~smallest(score, count)
-            for layer, score, count in zip(layers, scores, counts, strict=True)
-        }
+            return kept
+        ranked = {name: value for name, value in filters.items() if name not in self._finer}
+        return kept | least_important(ranked, self._curvatures, sparsity)
 
     @cached_property
     def _family(self) -> Family:
@@ -301,9 +295,12 @@ class Calibration:
         return self._family.at_factor(self._family.factor_for_bits(target_bits))
 
     def _best_damping(
-        self, levels: Mapping[str, Levels], dampings: Sequence[float] = DAMPINGS
+        self, levels: Mapping[str, Levels], dampings: Sequence[float] | None = None
     ) -> Calibrated:
-        tried = [self._judged(on_levels(self._measured, levels, damping)) for damping in dampings]
+        tried = [
+            self._judged(on_levels(self._measured, levels, damping))
+            for damping in dampings or self._dampings
+        ]
         best = min(tried, key=lambda found: found.divergence)
         if not self._has_enough:
             final = on_levels(self._measured_on_all, levels, best.damping)
@@ -322,6 +319,16 @@ class Calibration:
             agreement=float(np.mean(_classes(outputs) == _classes(self._reference))),
             held_back=len(self._reference),
         )
+
+
+def followed_layers(graph: Graph, keep: Mapping[str, Keep]) -> tuple[Layer, ...]:
+    """The layers that calibration can round. keep: which weights stay finer or float, by name."""
+    followed = {
+        weight.name
+        for weight in graph.weights
+        if weight.dtype == "float32" and is_coded(weight) and keep.get(weight.name) != "float"
+    }
+    return tuple(layer for layer in find_layers(graph) if layer.weight in followed)
 
 
 def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:

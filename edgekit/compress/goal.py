@@ -20,12 +20,16 @@ from edgekit.preprocess import Preprocess
 
 NOISE = "noise"
 """Calibration without data: 1/f noise of the model's input shape."""
+PLAIN = "none"
+"""No calibration: every weight goes to its nearest level."""
 
 _NOISE_INPUTS = 64
 _MOST_INPUTS = 1024
 _MOST_ELEMENTS = 128 * 3 * 224 * 224
 """Inputs that are held at once: 128 colour pictures, or more smaller ones."""
 _SEED = 0
+
+CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,14 @@ class CalibrationInputs:
     is_noise: bool = False
 
 
+def is_plain(spec: CalibrationSource | None) -> bool:
+    """Whether no calibration at all is asked for."""
+    return isinstance(spec, str) and spec == PLAIN
+
+
 def calibration_inputs(
     graph: Graph,
-    spec: str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]],
+    spec: CalibrationSource,
     preprocess: Preprocess | None = None,
 ) -> CalibrationInputs:
     """Inputs by name, path or value; at most 1,024 small or 128 large ones, evenly spread.
@@ -87,9 +96,7 @@ def calibration_inputs(
     if isinstance(spec, np.ndarray):
         return CalibrationInputs(_spread(spec.astype(np.float32)), "given inputs")
     if spec == NOISE:
-        rng = np.random.default_rng(_SEED)
-        noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), rng)
-        return CalibrationInputs(noise, f"1/f noise, seed {_SEED}", is_noise=True)
+        return noise_inputs(graph, _SEED)
     if not isinstance(spec, str | os.PathLike):
         return CalibrationInputs(_gathered(spec), "given inputs")
     is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()
@@ -100,6 +107,12 @@ def calibration_inputs(
         most=None if preprocess is None else _most(math.prod(preprocess.shape)),
     )
     return CalibrationInputs(_spread(found.inputs), f"{found.name} {found.split}")
+
+
+def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
+    """1/f noise for a model's input. Raises DataError where that leaves sizes open."""
+    noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), np.random.default_rng(seed))
+    return CalibrationInputs(noise, f"1/f noise, seed {seed}", is_noise=True)
 
 
 def parse_size(text: str) -> int:

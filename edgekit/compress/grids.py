@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekit.compress import allocate
 from edgekit.compress.levels import GridLevels, Levels
-from edgekit.compress.quantize import code_limit
+from edgekit.compress.quantize import code_limit, quantize_uniform
 
 
 class Family(Protocol):
@@ -44,14 +44,15 @@ class Grids:
         curvatures: Callable[[], Mapping[str, float]],
     ) -> None:
         self._filters = filters
-        self._limits = {name: code_limit(bits) for name, bits in finer.items()}
+        self._finer = finer
         self._curvatures = curvatures
 
     def at_bits(self, bits: int) -> Mapping[str, Levels]:
-        """The grid of each channel reaches its largest weight."""
-        limit = code_limit(bits)
-        layers = {name: self._finest(name, self._limits.get(name, limit)) for name in self._filters}
-        return self._on_steps(layers, 1.0)
+        """The grid of each channel reaches its largest weight; weights on such a grid stay."""
+        return {
+            name: _reaching(filters, self._finer.get(name, bits))
+            for name, filters in self._filters.items()
+        }
 
     def at_factor(self, factor: float) -> Mapping[str, Levels]:
         """As Family says."""
@@ -61,15 +62,12 @@ class Grids:
         """As Family says."""
         return allocate.factor_for_bits(list(self._allocated.values()), target_bits)
 
-    def _finest(self, name: str, limit: int) -> allocate.Layer:
-        """A layer whose grid reaches its largest weight, however sensitive it may be."""
-        return allocate.Layer(self._filters[name], np.inf, limit)
-
     @cached_property
     def _allocated(self) -> dict[str, allocate.Layer]:
         return {
-            name: self._finest(name, self._limits[name])
-            if name in self._limits
+            # However sensitive it may be, its grid reaches its largest weight.
+            name: allocate.Layer(filters, np.inf, code_limit(self._finer[name]))
+            if name in self._finer
             else allocate.Layer(filters, self._curvatures()[name])
             for name, filters in self._filters.items()
         }
@@ -80,3 +78,8 @@ class Grids:
             name: GridLevels(allocate.channel_steps(layer, factor), layer.limit)
             for name, layer in layers.items()
         }
+
+
+def _reaching(filters: NDArray[np.float32], bits: int) -> GridLevels:
+    scale = quantize_uniform(filters, bits, axis=0).scale
+    return GridLevels(np.broadcast_to(scale, len(filters)), code_limit(bits))

@@ -82,6 +82,7 @@ class CompressionReport:
     changes: what was taken from the graph itself, channels and ranks, with the multiply-adds before
         and after; empty where nothing was.
     run_form: what was found about running it in 8 bits; None where that wasn't asked for.
+    uncalibrated: why no noise was taken where calibration was neither given nor ruled out.
     sha256: of the packed file's contents.
     """
 
@@ -98,6 +99,7 @@ class CompressionReport:
     kept: tuple[Kept, ...]
     run_form: RunFormReport | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    uncalibrated: str = ""
 
     def __post_init__(self) -> None:
         total = sum(layer.coded_bytes for layer in self.layers) + sum(n for _, n in self.rest)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from edgekit import __version__
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.carry_out import carry_out
-from edgekit.compress.goal import NOISE, Goal, calibration_inputs
+from edgekit.compress.goal import PLAIN, CalibrationSource, Goal
+from edgekit.compress.inputs import check_calibration, check_run_form, choose_inputs
 from edgekit.compress.keep import Keep
 from edgekit.compress.measure import (
     CompressionReport,
@@ -31,11 +31,11 @@ from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_b
 from edgekit.compress.surgery import check_surgery, described, operate
 from edgekit.compress.trust import trusted
 from edgekit.data import load_labelled
-from edgekit.errors import OutputError, PlanError, UsageError
+from edgekit.errors import OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.inputs import input_shapes
-from edgekit.packfile.activations import RunAs, check_run_as
+from edgekit.packfile.activations import RunAs
 from edgekit.packfile.writer import CoderName, measure, pack
 from edgekit.preprocess import make_preprocess
 from edgekit.tensors import CodedTensor, CompressedModel
@@ -43,8 +43,6 @@ from edgekit.tensors import CodedTensor, CompressedModel
 NO_GOAL = Goal()
 _MOST_EVALUATED = 10_000
 """Pictures of a folder."""
-
-CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
 
 
 def compress(
@@ -74,11 +72,13 @@ def compress(
     bits: width of a code, 2 to 8. method: "uniform", a grid with one step a channel, or
         "codebook", at most 2^bits shared values a layer, over channels that are scaled alike where
         that errs less for its bytes.
-    sparsity: share of the weights that become zero, smallest magnitudes first, in [0, 1); over
-        all layers together with scope "global", in each layer with scope "layer".
+    sparsity: share of the weights that become zero, in [0, 1); those go that matter least over
+        all layers together, or with scope "layer" the smallest magnitudes of each.
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
     calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to round
-        with error feedback and to correct biases; "noise" needs no data.
+        with error feedback and to correct biases. Without them 1/f noise is taken where a model
+        plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for plain
+        rounding, which also ranks what is pruned by magnitude alone.
     preprocess: how pictures become inputs: a preset of edgekit.preprocess or a .toml file. It is
         kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
@@ -108,16 +108,14 @@ def compress(
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     check_surgery(channels, low_rank)
     _check_output(output, dry_run=dry_run)
-    is_calibrated = calibration is not None or goal.is_set
-    _check_evaluation(evaluation, goal, is_calibrated=is_calibrated)
-    if is_calibrated and scope != "global":
-        raise PlanError("calibration works with the global scope")
-    _check_run_as(run_as, int8_floats, calibration)
-    if goal.is_set and calibration is None:
-        calibration = NOISE
+    check_calibration(calibration, goal, scope, evaluation)
+    check_run_form(run_as, int8_floats, calibration)
+    if calibration is None and scope == "layer":
+        # The ranking inside each layer is that of the plain magnitudes.
+        calibration = PLAIN
     graph = load_graph(source)
     pictures = None if preprocess is None else make_preprocess(preprocess, _first_shape(graph))
-    inputs = None if calibration is None else calibration_inputs(graph, calibration, pictures)
+    inputs, uncalibrated = choose_inputs(graph, calibration, goal, pictures, keep)
     original = graph
     surgery = operate(graph, inputs, channels=channels, low_rank=low_rank, keep=keep)
     graph = surgery.graph
@@ -126,7 +124,7 @@ def compress(
         bits=bits,
         method=method,
         # With calibration the masks are chosen by sensitivity.
-        sparsity=0.0 if calibration is not None else sparsity,
+        sparsity=0.0 if inputs is not None else sparsity,
         scope=scope,
         keep=keep,
     )
@@ -135,6 +133,8 @@ def compress(
     recipe = {**plan.recipe(), "coder": coder, **surgery.recipe}
     run_form: RunFormReport | None = None
     if inputs is None:
+        if evaluation is not None:
+            raise UsageError(f"--eval goes with calibration, and {uncalibrated}")
         model, fidelities = apply_plan(graph, plan)
     else:
         recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
@@ -171,7 +171,7 @@ def compress(
     if sparsity or surgery.changes:
         what = None if force else described(sparsity, channels, low_rank)
         model.manifest["metrics"] |= trusted(original, graph, model, inputs, what)
-    model.manifest["recipe"] |= surgery.recipe
+    model.manifest["recipe"] |= {"sparsity": sparsity, **surgery.recipe}
     if pictures is not None:
         model.manifest["preprocessing"] = pictures.to_dict()
     # The float weights aren't needed any more, and a packed file is made in memory.
@@ -195,6 +195,7 @@ def compress(
         kept=kept,
         run_form=run_form,
         changes=surgery.changes,
+        uncalibrated=uncalibrated,
     )
 
 
@@ -267,25 +268,6 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
         "preprocessing": None,
         "metrics": metrics,
     }
-
-
-def _check_evaluation(evaluation: object, goal: Goal, *, is_calibrated: bool) -> None:
-    if goal.max_drop is not None and evaluation is None:
-        raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
-    if evaluation is not None and not is_calibrated:
-        raise UsageError(
-            "--eval goes with --calibration or a bound; edgekit verify --data measures"
-        )
-
-
-def _check_run_as(
-    run_as: RunAs, int8_floats: Sequence[str] | None, calibration: CalibrationSource | None
-) -> None:
-    check_run_as(run_as)
-    if (run_as != "float" or int8_floats is not None) and calibration is None:
-        raise UsageError(
-            "8-bit activations need calibration inputs: --calibration DATA, or noise without any"
-        )
 
 
 def _first_shape(graph: Graph) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Magnitude pruning: which weights go, by exact count.
+"""Pruning: which weights go, by exact count, ranked by magnitude or by what they matter.
 
 Han et al., "Learning both weights and connections" (2015), section 3: the smallest magnitudes go.
 One threshold over all layers together (global), or one a layer. No array is sorted: magnitudes are
@@ -8,7 +8,7 @@ find the exact threshold in one pass each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,27 @@ def smallest(weights: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
     if missing:
         mask[np.flatnonzero(bits == threshold)[:missing]] = True
     return mask.reshape(weights.shape)
+
+
+def least_important(
+    filters: Mapping[str, NDArray[np.float32]], curvatures: Mapping[str, float], sparsity: float
+) -> dict[str, NDArray[np.bool_]]:
+    """Masks of the weights that stay when those of least sqrt(curvature) * |weight| go.
+
+    filters, curvatures: of each layer, by name. Raises PlanError.
+    """
+    scores = [value * np.float32(np.sqrt(curvatures[name])) for name, value in filters.items()]
+    counts = global_counts(scores, sparsity)
+    return {
+        name: (score != 0) & ~smallest(score, count)
+        for name, score, count in zip(filters, scores, counts, strict=True)
+    }
+
+
+def zeros_kept(filters: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.bool_]]:
+    """Masks of the weights that aren't zero, for layers that have zeros: somebody pruned them."""
+    masks = {name: value != 0 for name, value in filters.items()}
+    return {name: mask for name, mask in masks.items() if not mask.all()}
 
 
 def _threshold(weights: Sequence[NDArray[np.float32]], count: int) -> np.uint32:

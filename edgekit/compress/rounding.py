@@ -54,7 +54,8 @@ class Measured:
 
     layers: those that are rounded, in graph order. weights: all tensors by name; numbers: the
     float32 ones. others: tensors that calibration doesn't follow, as the finished file restores
-    them. kept: masks of the weights that stay, for pruned layers.
+    them. kept: masks of the weights that stay, for pruned layers. correction: the share of what
+    rounding adds to outputs that biases take back.
     """
 
     probe: Probe
@@ -64,6 +65,7 @@ class Measured:
     statistics: Mapping[str, LayerStatistics]
     others: Mapping[str, NDArray[Any]]
     kept: Mapping[str, NDArray[np.bool_]]
+    correction: float = 1.0
 
     def filters(self, layer: Layer) -> NDArray[np.float32]:
         """A layer's original weights, (outputs, inputs of one filter)."""
@@ -78,7 +80,8 @@ class Measured:
     def shifted(self, bias: str, shift: NDArray[np.float64]) -> NDArray[np.float32]:
         """A bias less what rounding adds to the outputs."""
         original = self.numbers[bias]
-        return np.asarray(original - shift.reshape(original.shape), np.float32)
+        corrected = original - self.correction * shift.reshape(original.shape)
+        return np.asarray(corrected, np.float32)
 
     def stored(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
         """New values of a tensor that isn't coded, as the finished file gives them back."""

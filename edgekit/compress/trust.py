@@ -9,17 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.goal import NOISE, CalibrationInputs, calibration_inputs
+from edgekit.compress.goal import CalibrationInputs, noise_inputs
 from edgekit.compress.sensitivity import divergence
 from edgekit.errors import CheckFailedError, DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.tensors import CompressedModel, dequantize
 
-_LEAST_AGREEMENT = 0.5
+_LEAST_AGREEMENT = 0.9
+_MOST_LOST = 0.6
+"""Of what the original's answers tell: that is how far the best answer that is the same for all
+inputs is from them."""
 _LEAST_SAID = 0.1
 """Nats that the original's answers must tell of its inputs, or there is nothing to compare:
 networks that were never trained tell less, trained ones more."""
-_NOISE_INPUTS = 32
+_NOISE_SEED = 1
+"""Not that of calibration: noise that a model was calibrated on is no judge of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,14 @@ class Trust:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a constant answer would do better, and most largest outputs have changed.
+        """Whether most of what the answers told is gone, and largest outputs have changed.
 
         Both are asked for: an answer far off may still name the right class. Where the original
         says nearly the same of every input, nothing is lost that could be measured.
         """
         return (
             self.constant >= _LEAST_SAID
-            and not self.divergence <= self.constant
+            and not self.divergence <= _MOST_LOST * self.constant
             and self.agreement < _LEAST_AGREEMENT
         )
 
@@ -69,12 +73,16 @@ def trusted(
     """What a manifest notes of how a pruned model's answers compare with the original's.
 
     graph: that `model` is the compressed form of. inputs: calibration inputs, of which a fifth is
-    compared on, or None for 1/f noise. what: was done, in words; None to refuse nothing. Returns
-    nothing for a model that can't be asked with one array of floats. Raises CheckFailedError.
+    compared on; fresh 1/f noise takes the place of noise and of None. what: was done, in words;
+    None to refuse nothing. Returns nothing for a model that can't be asked with one array of
+    floats. Raises CheckFailedError.
     """
     try:
-        data = inputs or calibration_inputs(original, NOISE)
-        some = data.inputs[:_NOISE_INPUTS] if inputs is None else data.inputs[::5]
+        if inputs is None or inputs.is_noise:
+            data = noise_inputs(original, _NOISE_SEED)
+            some = data.inputs
+        else:
+            data, some = inputs, inputs.inputs[::5]
         expected = Probe(original, some).outputs()
         weights = {tensor.name: dequantize(tensor) for tensor in model.tensors}
         found = Probe(graph, some).outputs(weights)

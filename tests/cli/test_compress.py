@@ -45,6 +45,7 @@ def test_json_holds_the_same_numbers(cli: Cli, tiny_onnx_path: Path, tmp_path: P
         "sparsity": 0.5,
         "scope": "global",
         "coder": "rans",
+        "calibration": "1/f noise, seed 0",
     }
 
 

@@ -120,7 +120,7 @@ def test_a_drop_without_labels_is_refused(
 
 def test_evaluation_without_calibration_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="edgekit verify"):
-        compress(model, tmp_path / "m.ekp", evaluation=data)
+        compress(model, tmp_path / "m.ekp", calibration="none", evaluation=data)
 
 
 def test_a_bound_that_no_grid_meets_is_told(model: Path, tmp_path: Path) -> None:

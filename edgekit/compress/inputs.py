@@ -1,0 +1,114 @@
+"""Which inputs a run is calibrated on: those asked for, or noise where a model takes pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from onnx import TensorProto
+
+from edgekit.compress.calibrate import Probe
+from edgekit.compress.calibrated import followed_layers
+from edgekit.compress.goal import (
+    NOISE,
+    CalibrationInputs,
+    CalibrationSource,
+    Goal,
+    calibration_inputs,
+    is_plain,
+)
+from edgekit.compress.keep import Keep, kept_layers
+from edgekit.compress.plan import Scope, is_coded
+from edgekit.errors import DataError, ModelFileError, PlanError, UsageError
+from edgekit.graph import Graph
+from edgekit.graph.inputs import input_shapes
+from edgekit.packfile.activations import RunAs, check_run_as
+from edgekit.preprocess import Preprocess
+
+_MOST_WEIGHTS = 2**24
+"""In a larger model noise would take minutes and gigabytes."""
+
+
+def check_calibration(
+    calibration: CalibrationSource | None, goal: Goal, scope: Scope, evaluation: object
+) -> None:
+    """Raise PlanError or UsageError for a calibration that can't do what else is asked for."""
+    if is_plain(calibration):
+        if goal.is_set:
+            raise UsageError("a bound is met by calibration: leave out --calibration none")
+    elif (calibration is not None or goal.is_set) and scope != "global":
+        raise PlanError("calibration works with the global scope")
+    if goal.max_drop is not None and evaluation is None:
+        raise UsageError("a bound on the drop of accuracy needs labelled data: --eval")
+    if evaluation is not None and (is_plain(calibration) or scope != "global"):
+        raise UsageError("--eval goes with calibration; edgekit verify --data measures any file")
+
+
+def check_run_form(
+    run_as: RunAs, int8_floats: Sequence[str] | None, calibration: CalibrationSource | None
+) -> None:
+    """Raise PlanError or UsageError where a run form lacks the inputs it is calibrated on."""
+    check_run_as(run_as)
+    has_inputs = calibration is not None and not is_plain(calibration)
+    if (run_as != "float" or int8_floats is not None) and not has_inputs:
+        raise UsageError(
+            "8-bit activations need calibration inputs: --calibration DATA, or noise without any"
+        )
+
+
+def choose_inputs(
+    graph: Graph,
+    calibration: CalibrationSource | None,
+    goal: Goal,
+    pictures: Preprocess | None,
+    keep: Mapping[str, Keep] | None,
+) -> tuple[CalibrationInputs | None, str]:
+    """Inputs as asked for, or noise; or none, and why none.
+
+    goal: without inputs it is met on noise. pictures: how pictures become inputs. keep: layers that
+    stay finer or float. Raises DataError, and PlanError for a layer to keep that there isn't.
+    """
+    if is_plain(calibration):
+        return None, ""
+    if calibration is not None or goal.is_set:
+        return calibration_inputs(
+            graph, NOISE if calibration is None else calibration, pictures
+        ), ""
+    return _noise_unasked(graph, keep or {})
+
+
+def _noise_unasked(graph: Graph, keep: Mapping[str, Keep]) -> tuple[CalibrationInputs | None, str]:
+    """1/f noise for a model whose one input is pictures of a fixed size, else why there is none.
+
+    The model has run on some of it, with finite answers.
+    """
+    reason = _unsuited(graph, keep)
+    if reason:
+        return None, reason
+    try:
+        inputs = calibration_inputs(graph, NOISE)
+        probe = Probe(graph, inputs.inputs)
+        # A fifth is held back, and has to fill a batch too.
+        answers = probe.outputs(inputs=probe.batches(inputs.inputs[::5])[0])
+    except (DataError, ModelFileError) as error:
+        return None, str(error)
+    if not np.isfinite(answers).all():
+        return None, "the model's answers to noise aren't finite"
+    return inputs, ""
+
+
+def _unsuited(graph: Graph, keep: Mapping[str, Keep]) -> str:
+    if sum(weight.values.size for weight in graph.weights) > _MOST_WEIGHTS:
+        return f"the model has over {_MOST_WEIGHTS:,} weights"
+    model = graph.empty_model()
+    shapes = input_shapes(model)
+    if len(shapes) != 1:
+        return f"the model has {len(shapes)} inputs"
+    [(name, sizes)] = shapes.items()
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    if types[name] != TensorProto.FLOAT or len(sizes) != 4 or min(sizes[1:]) < 1:
+        return f"input {name} isn't pictures of a fixed size"
+    coded = [weight.name for weight in graph.weights if is_coded(weight)]
+    if not followed_layers(graph, kept_layers(keep, coded)):
+        return "calibration can follow none of the model's layers"
+    return ""
