@@ -98,9 +98,9 @@ def _measure(name: str, path: Path, calibration: Array, judgement: Array) -> Non
         "bounds": equalised(original, pairs),
     }
     ways: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("8 bits", {"bits": 8}),
-        ("6 bits", {"bits": 6}),
-        ("5 bits, codebook", {"bits": 5, "method": "codebook"}),
+        ("8 bits", {"bits": 8, "calibration": "none"}),
+        ("6 bits", {"bits": 6, "calibration": "none"}),
+        ("5 bits, codebook", {"bits": 5, "method": "codebook", "calibration": "none"}),
         ("6 bits, calibrated", {"bits": 6, "calibration": calibration}),
         *(
             (

@@ -11,6 +11,7 @@ from onnx import ModelProto, helper
 
 from edgekit.compress import inputs as chosen
 from edgekit.compress.goal import Goal
+from edgekit.compress.keep import Keep
 from edgekit.compress.pipeline import compress
 from edgekit.errors import PlanError, UsageError
 from edgekit.packfile import read_packfile
@@ -69,8 +70,11 @@ def test_a_model_without_a_layer_to_follow_is_rounded_plainly(
     constant = convolution(np.full_like(weights, 0.5), ["N", 3, 8, 8]).SerializeToString()
     kept = convolution(weights, ["N", 3, 8, 8]).SerializeToString()
 
-    for model, keep in ((constant, {}), (kept, {"w": "float"})):
-        report = compress(model, None, keep=keep, dry_run=True)
+    keep: dict[str, Keep] = {"w": "float"}
+    for report in (
+        compress(constant, None, dry_run=True),
+        compress(kept, None, keep=keep, dry_run=True),
+    ):
         assert "can follow none" in report.uncalibrated
 
 
