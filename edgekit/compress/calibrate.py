@@ -180,11 +180,14 @@ def layer_statistics(
     elements: dict[str, int] = {}
     seen = 0
     for values in probe.values([layer.source for layer in layers], inputs=inputs):
-        seen += len(values[probe.input_name])
+        count = len(values[probe.input_name])
+        seen += count
         for layer in layers:
             source = np.asarray(values[layer.source], np.float32)
-            elements[layer.weight] = source.size // len(source)
+            elements[layer.weight] = source.size // count
+            # Positions may be folded into the first axis, so its length isn't the inputs'.
             sums = channel_means(layer, source).sum(axis=0, dtype=np.float64)
+            sums *= count / len(source)
             means[layer.weight] = means.get(layer.weight, np.zeros_like(sums)) + sums
             rows = group_patches(layer, source, shapes[layer.weight], rng)
             if rows is not None:
