@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
+from edgekit.compress.calibrate import Probe
+from edgekit.compress.goal import noise_inputs
 from edgekit.compress.pipeline import compress
-from edgekit.compress.trust import constant_answer, measure_trust
+from edgekit.compress.trust import Trust, constant_answer, measure_trust
 from edgekit.errors import CheckFailedError
 from edgekit.export.pytorch import export
+from edgekit.graph import load_graph
 from edgekit.packfile import read_packfile
+from edgekit.tensors import dequantize
 from tests.onnx_files import make_model
 from tests.support import Cli
 
@@ -42,6 +46,35 @@ def test_outputs_that_are_no_scores_are_compared_with_their_mean(rng: np.random.
     assert measure_trust(maps, maps).divergence == 0
     assert measure_trust(maps, rng.permutation(maps)).is_lost
     assert not measure_trust(maps, maps + 0.1).is_lost
+
+
+@pytest.mark.parametrize(
+    ("divergence", "constant", "agreement", "is_lost"),
+    [
+        (0.7, 1.0, 0.8, True),
+        (0.5, 1.0, 0.8, False),  # most of what the answers told is there
+        (0.7, 1.0, 0.95, False),  # nearly all largest outputs are the same
+        (0.07, 0.09, 0.1, False),  # there was little to lose
+    ],
+)
+def test_a_model_is_lost_by_what_it_tells_and_what_it_answers(
+    divergence: float, constant: float, agreement: float, is_lost: bool
+) -> None:
+    assert Trust(divergence, constant, agreement, 64).is_lost == is_lost
+
+
+def test_noise_that_a_model_was_calibrated_on_is_no_judge(trained: Path, tmp_path: Path) -> None:
+    report = compress(trained, tmp_path / "net.ekp", sparsity=0.3)
+
+    graph = load_graph(trained)
+    weights = {
+        tensor.name: dequantize(tensor) for tensor in read_packfile(tmp_path / "net.ekp").tensors
+    }
+    inputs = noise_inputs(graph, seed=1).inputs
+    probe = Probe(graph, inputs)
+    found = measure_trust(probe.outputs(), probe.outputs(weights))
+    assert report.metrics["original"] == found.to_dict()
+    assert found.inputs == len(inputs)
 
 
 def test_nan_is_lost(rng: np.random.Generator) -> None:
