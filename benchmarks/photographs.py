@@ -22,6 +22,8 @@ PICTURES = (
     "ihc.png", "moon.png", "motorcycle_left.png", "motorcycle_right.png", "page.png",
     "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
+LABELLED = 20
+"""Photographs with a label."""
 SMALLEST_CROP = 0.3
 """Of a photograph's shorter side."""
 
