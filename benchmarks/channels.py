@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekit import api
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.channel_importance import channel_importance, measure_moments, repair
 from edgekit.compress.channels import prune_channels
 from edgekit.compress.goal import calibration_inputs
-from edgekit.compress.sensitivity import divergence
 from edgekit.count import count
 from edgekit.data import Labelled, load_labelled
 from edgekit.graph import Graph, load_graph

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe, layer_statistics
 from edgekit.compress.goal import calibration_inputs
 from edgekit.compress.levels import Levels
 from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
 from edgekit.compress.rounding import Calibrated, Measured, on_levels
-from edgekit.compress.sensitivity import divergence
 from edgekit.compress.shared import Filters, candidates, choose, input_importance
 from edgekit.data import FASHION_MNIST, load_labelled
 from edgekit.graph import Graph, load_graph

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgekit import api
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import Goal, calibration_inputs
 from edgekit.compress.pipeline import compress
-from edgekit.compress.sensitivity import divergence
 from edgekit.data import FASHION_MNIST, load_labelled
 from edgekit.graph import load_graph
 from edgekit.packfile import read_weights

@@ -69,7 +69,7 @@ def _add_rows(table: Table, network: str, folder: Path, cache: Path) -> None:
         api.export(network, model, weights=example.fetch_weights(cache))
         inputs = crops(photographs(cache)[1::2], _CROPS, np.random.default_rng(1))
     probe = Probe(load_graph(model), inputs)
-    expected = probe.outputs()
+    expected = probe.answers()
     for bits, sparsity in ASKED:
         for calibration in ("none", "noise"):
             # Models that would be refused are measured too.
@@ -77,7 +77,7 @@ def _add_rows(table: Table, network: str, folder: Path, cache: Path) -> None:
                 model, packed, bits=bits, sparsity=sparsity, calibration=calibration, force=True
             )
             weights = {one.name: dequantize(one) for one in read_packfile(packed).tensors}
-            found = measure_trust(expected, probe.outputs(weights))
+            found = measure_trust(expected, probe.answers(weights))
             table.add_row(
                 network,
                 str(bits),

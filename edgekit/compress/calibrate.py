@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
+from edgekit.compress.answers import Answers, one_output
 from edgekit.errors import DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer
@@ -19,6 +20,7 @@ from edgekit.graph.layers import Layer
 _BATCH, _BATCH_ELEMENTS = 10, 2**19
 """Inputs that are run at once, and the numbers they may have together: the values of all layers
 are held for that long."""
+_FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
 _POSITIONS = 96
 """Patches taken from one input of a convolution: neighbouring ones say the same again."""
 
@@ -43,7 +45,7 @@ class Probe:
                 "compress it with --bits alone"
             )
         self.input_name = fed[0].name
-        self.output_name = self.model.graph.output[0].name
+        self.output_names = _float_outputs(self.model)
         first = fed[0].type.tensor_type.shape.dim[0:1]
         fixed = first[0].dim_value if first and first[0].HasField("dim_value") else 0
         self._fixed = fixed
@@ -55,9 +57,23 @@ class Probe:
         weights: Mapping[str, NDArray[Any]] | None = None,
         inputs: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """The model's first output for all inputs, with some weights exchanged."""
-        parts = [values[self.output_name] for values in self.values([], weights, inputs)]
-        return np.concatenate(parts).astype(np.float32)
+        """The first of the answers: what classes are read from."""
+        return self.answers(weights, inputs)[0]
+
+    def answers(
+        self,
+        weights: Mapping[str, NDArray[Any]] | None = None,
+        inputs: NDArray[np.float32] | None = None,
+    ) -> Answers:
+        """The model's outputs for all inputs, with some weights exchanged.
+
+        Those of floating-point numbers; the first one where there are none.
+        """
+        batches = list(self.values([], weights, inputs))
+        counts = [len(values[self.input_name]) for values in batches]
+        return tuple(
+            one_output([values[name] for values in batches], counts) for name in self.output_names
+        )
 
     def values(
         self,
@@ -65,10 +81,10 @@ class Probe:
         weights: Mapping[str, NDArray[Any]] | None = None,
         inputs: NDArray[np.float32] | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """For each batch, the values of these names inside the model and its first output."""
+        """For each batch, the values of these names inside the model and its outputs."""
         inner = [name for name in dict.fromkeys(names) if name != self.input_name]
         session = self.session(self._with_outputs(inner), weights or {})
-        wanted = list(dict.fromkeys([*inner, self.output_name]))
+        wanted = list(dict.fromkeys([*inner, *self.output_names]))
         data = self.inputs if inputs is None else inputs
         for batch in self.batches(data):
             try:
@@ -84,7 +100,7 @@ class Probe:
         """A function that runs the first input alone, in a session that stays open."""
         session = self.session(self.model, {})
         feed = {self.input_name: np.ascontiguousarray(self.inputs[: self._fixed or 1])}
-        return lambda: session.run([self.output_name], feed)
+        return lambda: session.run(list(self.output_names), feed)
 
     def batches(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Inputs cut into the batches that the model is run on.
@@ -144,6 +160,13 @@ class Probe:
         if name in self._bfloat16:
             return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, 16)
         return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _float_outputs(model: ModelProto) -> tuple[str, ...]:
+    names = tuple(
+        value.name for value in model.graph.output if value.type.tensor_type.elem_type in _FLOATS
+    )
+    return names or (model.graph.output[0].name,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import (
     LayerStatistics,
     Probe,
@@ -35,7 +36,7 @@ from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
-from edgekit.compress.sensitivity import curvatures, divergence
+from edgekit.compress.sensitivity import curvatures
 from edgekit.compress.shared import Filters, input_importance
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
@@ -112,7 +113,7 @@ class Calibration:
         others = {tensor.name: dequantize(tensor) for tensor in carry_out(rest, plan)}
         self._statistics, everything = self._gather()
         self._original = original or self._probe
-        self._reference = self._original.outputs(inputs=self._held_back)
+        self._reference = self._original.answers(inputs=self._held_back)
         self._kept = self._masks(sparsity)
         self._measured = Measured(
             self._probe,
@@ -312,12 +313,14 @@ class Calibration:
         return min(best, again, key=lambda found: found.divergence)
 
     def _judged(self, found: Calibrated) -> Calibrated:
-        outputs = self.outputs(self._held_back, found)
+        answers = self._probe.answers(self._measured.restored(found), self._held_back)
+        off = total_divergence(self._reference, answers)
+        same = _classes(answers[0]) == _classes(self._reference[0])
         return replace(
             found,
-            divergence=divergence(self._reference, outputs),
-            agreement=float(np.mean(_classes(outputs) == _classes(self._reference))),
-            held_back=len(self._reference),
+            divergence=off,
+            agreement=float(np.mean(same)),
+            held_back=sum(map(len, self._probe.batches(self._held_back))),
         )
 
 

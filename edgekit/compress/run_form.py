@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.activations import Histogram, Values, find_values, measure_values, place_grids
+from edgekit.compress.answers import Answers, total_divergence
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.sensitivity import divergence
 from edgekit.errors import UsageError
 from edgekit.graph import Graph, Role, Weight
 from edgekit.packfile.activations import Activations, RunAs, RunForm, record
@@ -129,17 +129,17 @@ def choose_run_form(
             form = "int8"
     record(model.manifest, best.activations, form)
     held_back = inputs[::5]
-    expected = Probe(graph, held_back).outputs()
-    answers = best.probe.outputs(inputs=held_back)
+    expected = search.original.answers(inputs=held_back)
+    answers = best.probe.answers(inputs=held_back)
     return RunFormReport(
         form,
         len(names),
         best.floats,
         search.share,
-        divergence(expected, answers),
-        _agreement(expected, answers),
-        divergence(expected, search.float_form.outputs(inputs=held_back)),
-        len(answers),
+        total_divergence(expected, answers),
+        _agreement(expected[0], answers[0]),
+        total_divergence(expected, search.float_form.answers(inputs=held_back)),
+        sum(map(len, best.probe.batches(held_back))),
         speed,
         _note(run_as, form, speed),
     )
@@ -165,7 +165,10 @@ class _Search:
         """
         self.model = model
         self.inputs = inputs[:: -(-len(inputs) // _JUDGED)]
-        self.reference = Probe(graph, self.inputs).outputs()
+        self.original = Probe(graph, self.inputs)
+        self._reference: dict[int, Answers] = {}
+        # A batch of a fixed size has to be full.
+        self._few = max(_SCREENED, len(self.original.batches(self.inputs)[0]))
         self.float_form = Probe(graph_of(model), self.inputs, threads=1)
         others = np.delete(inputs, np.s_[::5], axis=0) if len(inputs) > 1 else inputs
         self._values: dict[tuple[str, ...], Values] = {}
@@ -191,9 +194,14 @@ class _Search:
             self._values[floats] = find_values(self.model, floats)
         activations = place_grids(self._values[floats], self.histograms, self.share, floats)
         probe = Probe(graph_of(as_int8(self.model, activations)), self.inputs, threads=1)
-        answers = probe.outputs(inputs=self.inputs[:most])
-        off = divergence(self.reference[: len(answers)], answers)
-        return _Candidate(floats, activations, probe, off)
+        return _Candidate(floats, activations, probe, self._off(probe, most))
+
+    def _off(self, probe: Probe, most: int | None = None) -> float:
+        """How far a form's answers are from the original's, on at most this many inputs."""
+        some = self.inputs[:most]
+        if len(some) not in self._reference:
+            self._reference[len(some)] = self.original.answers(inputs=some)
+        return total_divergence(self._reference[len(some)], probe.answers(inputs=some))
 
     def best(self, names: Sequence[str]) -> _Candidate:
         """The candidate whose time and divergence together are least."""
@@ -208,15 +216,13 @@ class _Search:
 
     def _blamed(self, chosen: _Candidate, names: Sequence[str]) -> list[str]:
         """Layers that alone win back a large share of what 8-bit activations cost."""
-        few = self.inputs[:_SCREENED]
-        reference = self.reference[: len(few)]
-        least = divergence(reference, self.float_form.outputs(inputs=few))
-        base = divergence(reference, chosen.probe.outputs(inputs=few))
+        least = self._off(self.float_form, self._few)
+        base = self._off(chosen.probe, self._few)
         left = [name for name in names if name not in chosen.floats]
         if base - least < _HARMLESS or len(left) < 2:
             return []
         won = {
-            name: base - self.candidate((*chosen.floats, name), len(few)).divergence
+            name: base - self.candidate((*chosen.floats, name), self._few).divergence
             for name in left
         }
         worth = [name for name in left if won[name] >= _WORTH * (base - least)]

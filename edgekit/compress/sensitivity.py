@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import LayerStatistics, Probe
 from edgekit.compress.correct import output_shift
 from edgekit.graph.layers import Layer
@@ -19,31 +20,6 @@ _LOW, _HIGH = 0.003, 0.03
 """Divergence in nats that a probing error should cause: above the noise, below saturation."""
 
 _MAX_PROBES = 8
-
-
-def divergence(reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> float:
-    """How far outputs are from the reference, in nats, averaged over the inputs.
-
-    For scores of classes, (N, k) with k > 1, the Kullback-Leibler divergence of their softmax;
-    rows that are probabilities already are taken as they are. For other outputs half the squared
-    error in units of the reference's variance, which is the divergence of two normal
-    distributions of that variance.
-    """
-    if reference.ndim == 2 and reference.shape[1] > 1:
-        expected, found = _log_probabilities(reference), _log_probabilities(outputs)
-        return float(np.mean(np.sum(np.exp(expected) * (expected - found), axis=1)))
-    wide, other = reference.astype(np.float64), outputs.astype(np.float64)
-    variance = max(float(wide.var()), np.finfo(np.float64).tiny)
-    return float(np.mean((wide - other) ** 2) / (2 * variance))
-
-
-def _log_probabilities(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = scores.astype(np.float64)
-    if wide.min() >= 0 and np.allclose(wide.sum(axis=1), 1, atol=1e-3):
-        return np.log(np.maximum(wide, 1e-12))
-    shifted = wide - wide.max(axis=1, keepdims=True)
-    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return logs
 
 
 def curvatures(
@@ -58,7 +34,7 @@ def curvatures(
     numbers: the original weights and biases by name. inputs: the calibration inputs to measure
     on; a few dozen are enough. Returns one positive number a weight name.
     """
-    reference = probe.outputs(inputs=inputs)
+    reference = probe.answers(inputs=inputs)
     found = {}
     for layer in layers:
         weight = numbers[layer.weight]
@@ -79,7 +55,7 @@ def curvatures(
                 shift = output_shift(layer, error, mean, weight.shape)
                 bias = numbers[layer.bias]
                 changed[layer.bias] = (bias - shift.reshape(bias.shape)).astype(bias.dtype)
-            hurt = max(divergence(reference, probe.outputs(changed, inputs)), 1e-12)
+            hurt = max(total_divergence(reference, probe.answers(changed, inputs)), 1e-12)
             curvature = 2 * hurt / squared
             if _LOW <= hurt <= _HIGH:
                 break

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.answers import Answers, total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import CalibrationInputs, noise_inputs
-from edgekit.compress.sensitivity import divergence
 from edgekit.errors import CheckFailedError, DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.tensors import CompressedModel, dequantize
@@ -83,12 +83,11 @@ def trusted(
             some = data.inputs
         else:
             data, some = inputs, inputs.inputs[::5]
-        expected = Probe(original, some).outputs()
+        expected = Probe(original, some).answers()
         weights = {tensor.name: dequantize(tensor) for tensor in model.tensors}
-        found = Probe(graph, some).outputs(weights)
+        trust = measure_trust(expected, Probe(graph, some).answers(weights))
     except (DataError, ModelFileError):
         return {}
-    trust = measure_trust(expected, found)
     if what is not None and trust.is_lost:
         raise CheckFailedError(
             f"{what}, the model no longer answers like the original: same top-1 on "
@@ -100,13 +99,17 @@ def trusted(
     return {"original": trust.to_dict()}
 
 
-def measure_trust(reference: NDArray[np.float32], outputs: NDArray[np.float32]) -> Trust:
-    """Compare outputs (N, ...) of a compressed model with those of the original."""
-    count = len(reference)
-    same = reference.reshape(count, -1).argmax(1) == outputs.reshape(count, -1).argmax(1)
+def measure_trust(reference: Answers, answers: Answers) -> Trust:
+    """Compare the answers of a compressed model with those of the original.
+
+    The largest outputs are those of the first (N, ...). Raises DataError for answers that can't be
+    compared.
+    """
+    count = len(reference[0])
+    same = reference[0].reshape(count, -1).argmax(1) == answers[0].reshape(count, -1).argmax(1)
     return Trust(
-        divergence(reference, outputs),
-        divergence(reference, constant_answer(reference)),
+        total_divergence(reference, answers),
+        total_divergence(reference, tuple(map(constant_answer, reference))),
         float(same.mean()),
         count,
     )

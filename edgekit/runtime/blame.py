@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.sensitivity import divergence
 from edgekit.graph import load_graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.runtime.parity import Difference, accuracy, agreement
@@ -72,17 +72,20 @@ def blame_layers(
     layers = [layer for layer in find_layers(graph) if layer.weight in reference.weights]
     probe = Probe(graph, inputs)
     original = Probe(load_graph(reference.proto.SerializeToString()), inputs)
-    expected, found = original.outputs(), probe.outputs()
-    truth = None if labels is None else labels[: len(found)]
-    base = divergence(expected, found)
+    expected, found = original.answers(), probe.answers()
+    count = sum(map(len, probe.batches(inputs)))
+    truth = None if labels is None else labels[:count]
+    base = total_divergence(expected, found)
     noise = {difference.name: difference.relative for difference in outputs}
     results = {}
-    for number in _suspects(layers, probe, reference, expected):
-        answers = probe.outputs(_restored(layers[number], reference.weights))
+    for number in _suspects(layers, probe, original, reference):
+        answers = probe.answers(_restored(layers[number], reference.weights))
         results[number] = (
-            base - divergence(expected, answers),
-            100 * (agreement(expected, answers) - agreement(expected, found)),
-            None if truth is None else 100 * (accuracy(answers, truth) - accuracy(found, truth)),
+            base - total_divergence(expected, answers),
+            100 * (agreement(expected[0], answers[0]) - agreement(expected[0], found[0])),
+            None
+            if truth is None
+            else 100 * (accuracy(answers[0], truth) - accuracy(found[0], truth)),
         )
     entries = tuple(
         LayerBlame(
@@ -93,16 +96,17 @@ def blame_layers(
         )
         for number, layer in enumerate(layers)
     )
-    return Blame(base, len(found), entries, _keep(entries, base))
+    return Blame(base, count, entries, _keep(entries, base))
 
 
 def _suspects(
-    layers: Sequence[Layer], probe: Probe, reference: Model, expected: NDArray[np.float32]
+    layers: Sequence[Layer], probe: Probe, original: Probe, reference: Model
 ) -> list[int]:
     """Numbers of the layers that win back most on a few inputs, best first."""
-    few = probe.inputs[:_SCREENED]
+    few = probe.inputs[: max(_SCREENED, len(probe.batches(probe.inputs)[0]))]
+    expected = original.answers(inputs=few)
     left = [
-        divergence(expected[: len(few)], probe.outputs(_restored(layer, reference.weights), few))
+        total_divergence(expected, probe.answers(_restored(layer, reference.weights), few))
         for layer in layers
     ]
     return sorted(range(len(layers)), key=left.__getitem__)[:RESTORED]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import edgekit
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import (
     LayerStatistics,
     Probe,
@@ -26,7 +27,7 @@ from edgekit.compress.goal import Goal, calibration_inputs, parse_size
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import make_plan
-from edgekit.compress.sensitivity import curvatures, divergence
+from edgekit.compress.sensitivity import curvatures
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import Layer, find_layers

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgekit.codec import native
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.cluster import cluster
@@ -22,7 +23,6 @@ from edgekit.compress.levels import SharedLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import make_plan
-from edgekit.compress.sensitivity import divergence
 from edgekit.compress.shared import (
     Filters,
     candidates,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 import edgekit
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.channel_groups import Group
 from edgekit.compress.channel_importance import (
@@ -27,7 +28,6 @@ from edgekit.compress.channels import choose, prune_channels
 from edgekit.compress.goal import calibration_inputs
 from edgekit.compress.low_rank import halve, split_low_rank
 from edgekit.compress.pipeline import compress
-from edgekit.compress.sensitivity import divergence
 from edgekit.compress.surgery import operate
 from edgekit.data import load_labelled
 from edgekit.errors import PlanError

@@ -32,20 +32,20 @@ def test_no_constant_answer_is_nearer_than_the_mean_of_the_probabilities(
     rng: np.random.Generator,
 ) -> None:
     scores = rng.normal(0, 2, (50, 7)).astype(np.float32)
-    best = measure_trust(scores, constant_answer(scores))
+    best = measure_trust((scores,), (constant_answer(scores),))
 
     assert best.divergence == pytest.approx(best.constant)
     for _ in range(20):
         other = constant_answer(scores) + rng.normal(0, 0.3, 7).astype(np.float32)
-        assert measure_trust(scores, other).divergence > best.constant
+        assert measure_trust((scores,), (other,)).divergence > best.constant
 
 
 def test_outputs_that_are_no_scores_are_compared_with_their_mean(rng: np.random.Generator) -> None:
     maps = rng.normal(3, 2, (40, 2, 5)).astype(np.float32)
 
-    assert measure_trust(maps, maps).divergence == 0
-    assert measure_trust(maps, rng.permutation(maps)).is_lost
-    assert not measure_trust(maps, maps + 0.1).is_lost
+    assert measure_trust((maps,), (maps,)).divergence == 0
+    assert measure_trust((maps,), (rng.permutation(maps),)).is_lost
+    assert not measure_trust((maps,), (maps + 0.1,)).is_lost
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_noise_that_a_model_was_calibrated_on_is_no_judge(trained: Path, tmp_pat
 def test_nan_is_lost(rng: np.random.Generator) -> None:
     scores = rng.normal(0, 3, (50, 7)).astype(np.float32)
 
-    assert measure_trust(scores, np.full_like(scores, np.nan)).is_lost
+    assert measure_trust((scores,), (np.full_like(scores, np.nan),)).is_lost
 
 
 def test_a_reference_that_says_nothing_is_no_judge(rng: np.random.Generator) -> None:
     scores = rng.normal(0, 0.05, (50, 7)).astype(np.float32)
 
-    assert not measure_trust(scores, rng.normal(0, 0.05, (50, 7)).astype(np.float32)).is_lost
+    assert not measure_trust((scores,), (rng.normal(0, 0.05, (50, 7)).astype(np.float32),)).is_lost
 
 
 def test_too_much_pruning_is_refused_with_the_reason(
