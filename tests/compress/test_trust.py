@@ -72,7 +72,7 @@ def test_noise_that_a_model_was_calibrated_on_is_no_judge(trained: Path, tmp_pat
     }
     inputs = noise_inputs(graph, seed=1).inputs
     probe = Probe(graph, inputs)
-    found = measure_trust(probe.outputs(), probe.outputs(weights))
+    found = measure_trust(probe.answers(), probe.answers(weights))
     assert report.metrics["original"] == found.to_dict()
     assert found.inputs == len(inputs)
 
