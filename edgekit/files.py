@@ -47,6 +47,15 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Say before the work what would otherwise fail after it. Raises OutputError."""
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"can't write {target}: it is a folder; name a file")
+    if not target.parent.is_dir():
+        raise OutputError(_no_folder(target))
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
@@ -55,5 +64,9 @@ def _umask() -> int:
 
 def _reason(target: Path, error: OSError) -> str:
     if not target.parent.is_dir():
-        return f"can't write {target}: the folder {target.parent} doesn't exist; create it first"
+        return _no_folder(target)
     return f"can't write {target}: {error.strerror or error}"
+
+
+def _no_folder(target: Path) -> str:
+    return f"can't write {target}: the folder {target.parent} doesn't exist; create it first"

@@ -143,8 +143,11 @@ def compress(
     from edgekit.compress.goal import Goal, parse_size
     from edgekit.compress.keep import parse_keep
     from edgekit.compress.settings import Settings, read_settings, write_settings
+    from edgekit.files import check_writable
     from edgekit.report.compression import render_table
 
+    if save_plan is not None:
+        check_writable(save_plan)
     base = Settings() if plan is None else read_settings(plan)
     bounds: dict[str, Any] = {
         "bits_per_weight": bits_per_weight,

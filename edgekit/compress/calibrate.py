@@ -124,7 +124,8 @@ class Probe:
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3
+        # What fails is raised; onnxruntime needn't print it too.
+        options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         wanted = {tensor.name for tensor in model.graph.initializer}
         given = {**self._weights, **weights}

@@ -57,8 +57,8 @@ class Goal:
             )
         for name, bound in given.items():
             # No drop at all is a wish that can be met.
-            if not (bound > 0 or (name == "max_drop" and bound == 0)):
-                raise PlanError(f"the bound must be above 0, got {bound:g}")
+            if not (math.isfinite(bound) and (bound > 0 or (name == "max_drop" and bound == 0))):
+                raise PlanError(f"the bound must be a number above 0, got {bound:g}")
         if self.min_agreement is not None and self.min_agreement > 1:
             raise PlanError(f"an agreement is a share up to 1, got {self.min_agreement:g}")
 
@@ -110,8 +110,13 @@ def calibration_inputs(
 
 
 def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
-    """1/f noise for a model's input. Raises DataError where that leaves sizes open."""
-    noise = natural_noise(_NOISE_INPUTS, _input_shape(graph), np.random.default_rng(seed))
+    """1/f noise for a model's input: 64 pictures, or fewer large ones.
+
+    Raises DataError where the input leaves sizes open.
+    """
+    shape = _input_shape(graph)
+    count = min(_NOISE_INPUTS, _most(math.prod(shape)))
+    noise = natural_noise(count, shape, np.random.default_rng(seed))
     return CalibrationInputs(noise, f"1/f noise, seed {seed}", is_noise=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,11 +23,22 @@ from edgekit.compress.plan import Scope, is_coded
 from edgekit.errors import DataError, ModelFileError, PlanError, UsageError
 from edgekit.graph import Graph
 from edgekit.graph.inputs import input_shapes
+from edgekit.graph.walk import all_nodes
 from edgekit.packfile.activations import RunAs, check_run_as
 from edgekit.preprocess import Preprocess
 
 _MOST_WEIGHTS = 2**24
-"""In a larger model noise would take minutes and gigabytes."""
+_MOST_ELEMENTS = 3 * 640 * 640
+"""Of a picture. In a larger model, or with larger pictures, noise would take minutes and
+gigabytes."""
+_ASK = "--calibration noise does it all the same"
+_UNFIT = {
+    *("Bernoulli", "Multinomial"),
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Compress", "NonMaxSuppression", "NonZero", "Unique"),
+}
+"""Operators that answer anew each time, or in shapes that depend on values: before and after
+rounding can't be compared."""
 
 
 def check_calibration(
@@ -89,25 +101,37 @@ def _noise_unasked(graph: Graph, keep: Mapping[str, Keep]) -> tuple[CalibrationI
         inputs = calibration_inputs(graph, NOISE)
         probe = Probe(graph, inputs.inputs)
         # A fifth is held back, and has to fill a batch too.
-        answers = probe.outputs(inputs=probe.batches(inputs.inputs[::5])[0])
-    except (DataError, ModelFileError) as error:
+        some = probe.batches(inputs.inputs[::5])[0]
+    except DataError as error:
         return None, str(error)
-    if not np.isfinite(answers).all():
+    try:
+        answers = probe.answers(inputs=some)
+    except (DataError, ModelFileError):
+        # onnxruntime's own words run over lines.
+        return None, f"the model doesn't run on noise of shape {some.shape}"
+    if not all(np.isfinite(array).all() for array in answers):
         return None, "the model's answers to noise aren't finite"
     return inputs, ""
 
 
 def _unsuited(graph: Graph, keep: Mapping[str, Keep]) -> str:
     if sum(weight.values.size for weight in graph.weights) > _MOST_WEIGHTS:
-        return f"the model has over {_MOST_WEIGHTS:,} weights"
+        return f"the model has over {_MOST_WEIGHTS:,} weights; {_ASK}"
     model = graph.empty_model()
     shapes = input_shapes(model)
     if len(shapes) != 1:
         return f"the model has {len(shapes)} inputs"
     [(name, sizes)] = shapes.items()
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
-    if types[name] != TensorProto.FLOAT or len(sizes) != 4 or min(sizes[1:]) < 1:
-        return f"input {name} isn't pictures of a fixed size"
+    if types[name] != TensorProto.FLOAT:
+        return f"input {name} isn't float32"
+    if len(sizes) != 4 or min(sizes[1:]) < 1:
+        return f"input {name} isn't pictures of a fixed size; --calibration takes data"
+    if math.prod(sizes[1:]) > _MOST_ELEMENTS:
+        return f"pictures of {sizes[2]}x{sizes[3]} take long; {_ASK}"
+    unfit = sorted({node.op_type for node in all_nodes(model.graph)} & _UNFIT)
+    if unfit:
+        return f"the model has {unfit[0]}, so its answers can't be compared"
     coded = [weight.name for weight in graph.weights if is_coded(weight)]
     if not followed_layers(graph, kept_layers(keep, coded)):
         return "calibration can follow none of the model's layers"

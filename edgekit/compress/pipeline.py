@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_b
 from edgekit.compress.surgery import check_surgery, described, operate
 from edgekit.compress.trust import trusted
 from edgekit.data import load_labelled
-from edgekit.errors import OutputError, UsageError
-from edgekit.files import write_atomic
+from edgekit.errors import UsageError
+from edgekit.files import check_writable, write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.activations import RunAs
@@ -275,13 +274,7 @@ def _first_shape(graph: Graph) -> tuple[int, ...]:
 
 
 def _check_output(output: str | os.PathLike[str] | None, *, dry_run: bool) -> None:
-    """Say at once what would otherwise fail after the work."""
-    if output is None:
-        if not dry_run:
-            raise UsageError("compress needs a file to write; only a dry run goes without")
-        return
-    folder = Path(output).parent
-    if not folder.is_dir():
-        raise OutputError(
-            f"can't write {os.fspath(output)}: the folder {folder} doesn't exist; create it first"
-        )
+    if output is not None:
+        check_writable(output)
+    elif not dry_run:
+        raise UsageError("compress needs a file to write; only a dry run goes without")

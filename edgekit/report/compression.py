@@ -97,7 +97,7 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
         if metrics.get("rejoined"):
             lines.append("that was before the codes of the file were made with all inputs")
     if report.uncalibrated:
-        lines.append(f"not calibrated ({report.uncalibrated}); --calibration takes inputs")
+        lines.append(f"not calibrated ({report.uncalibrated})")
     if "original" in report.metrics:
         lines.append(_original(report.metrics["original"], report.recipe.get("calibration")))
     if "evaluation" in report.metrics:

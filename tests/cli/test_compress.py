@@ -65,6 +65,9 @@ def test_a_dry_run_writes_nothing(cli: Cli, tiny_onnx_path: Path, tmp_path: Path
         (["--sparsity", "1.5"], 2, "sparsity must be at least 0 and below 1, got 1.5"),
         (["--sparsity", "-1"], 2, "sparsity must be at least 0 and below 1, got -1"),
         (["-o", "nowhere/m.ekp"], 1, "the folder nowhere doesn't exist; create it first"),
+        (["-o", "."], 1, "can't write .: it is a folder; name a file"),
+        (["--save-plan", "nowhere/p.toml"], 1, "the folder nowhere doesn't exist"),
+        (["--max-kl", "inf"], 2, "the bound must be a number above 0, got inf"),
     ],
 )
 def test_impossible_flags_are_one_line_and_leave_the_old_file(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from edgekit.compress import inputs as chosen
-from edgekit.compress.goal import Goal
+from edgekit.compress.goal import Goal, noise_inputs
 from edgekit.compress.keep import Keep
 from edgekit.compress.pipeline import compress
 from edgekit.errors import PlanError, UsageError
+from edgekit.graph import load_graph
 from edgekit.packfile import read_packfile
 from edgekit.tensors import CodedTensor, dequantize
 from tests.onnx_files import make_model
@@ -51,6 +52,7 @@ def test_pictures_get_noise_unasked(tiny_onnx_path: Path) -> None:
     [
         (["N", 3, "H", "W"], "input x isn't pictures of a fixed size"),
         ([64, 3, 8, 8], "the model wants batches of 64"),
+        ([1, 3, 641, 640], "pictures of 641x640 take long"),
     ],
 )
 def test_other_models_are_rounded_plainly_and_say_why(
@@ -83,6 +85,43 @@ def test_answers_that_are_not_finite_judge_nothing(weights: NDArray[np.float32])
     model = convolution(weights, ["N", 3, 8, 8], then="Log").SerializeToString()
 
     assert "finite" in compress(model, None, dry_run=True).uncalibrated
+
+
+@pytest.mark.parametrize("operator", ["NonZero", "RandomNormalLike"])
+def test_operators_whose_answers_cannot_be_compared_are_named(
+    weights: NDArray[np.float32], operator: str
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node(operator, ["c"], ["n"], "unfit"),
+        helper.make_node("Cast", ["n"], ["y"], "cast", to=1),
+    ]
+    shape: list[str | int] = ["A", "B"] if operator == "NonZero" else ["N", 8, 6, 6]
+    model = make_model(nodes, {"x": ["N", 3, 8, 8]}, {"y": shape}, {"w": weights})
+
+    report = compress(model.SerializeToString(), None, dry_run=True)
+
+    assert f"the model has {operator}" in report.uncalibrated
+
+
+def test_a_model_that_refuses_noise_is_told_in_one_line(weights: NDArray[np.float32]) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("Reshape", ["c", "one"], ["r"], "one_row"),
+        helper.make_node("MatMul", ["r", "d"], ["y"], "dense"),
+    ]
+    given = {"w": weights, "one": np.array([1, -1]), "d": np.ones((288, 4), np.float32)}
+    model = make_model(nodes, {"x": ["N", 3, 8, 8]}, {"y": ["N", 4]}, given)
+
+    report = compress(model.SerializeToString(), None, dry_run=True)
+
+    assert report.uncalibrated == "the model doesn't run on noise of shape (10, 3, 8, 8)"
+
+
+def test_large_pictures_of_noise_are_few(weights: NDArray[np.float32]) -> None:
+    graph = load_graph(convolution(weights, ["N", 3, 512, 512]).SerializeToString())
+
+    assert noise_inputs(graph, 0).inputs.shape == (24, 3, 512, 512)
 
 
 def test_a_model_too_large_is_not_measured_unasked(
@@ -147,4 +186,7 @@ def test_the_reason_is_in_the_terminal(
 
     outcome = cli("compress", source, "-o", tmp_path / "open.ekp")
 
-    assert "not calibrated (input x isn't pictures of a fixed size)" in outcome.stdout
+    assert (
+        "not calibrated (input x isn't pictures of a fixed size; --calibration takes data)"
+        in outcome.stdout
+    )
