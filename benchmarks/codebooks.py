@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekit.compress.answers import divergence
-from edgekit.compress.calibrate import Probe, layer_statistics
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import calibration_inputs
+from edgekit.compress.layer_statistics import layer_statistics
 from edgekit.compress.levels import Levels
 from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan

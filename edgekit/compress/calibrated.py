@@ -12,7 +12,7 @@ with the statistics of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.answers import total_divergence
-from edgekit.compress.calibrate import (
-    LayerStatistics,
-    Probe,
-    blend_hessians,
-    joined,
-    layer_statistics,
-)
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.carry_out import carry_out
 from edgekit.compress.codebooks import Codebooks
 from edgekit.compress.grids import Family, Grids
 from edgekit.compress.keep import Keep
+from edgekit.compress.layer_statistics import (
+    LayerStatistics,
+    blend_hessians,
+    joined,
+    layer_statistics,
+)
 from edgekit.compress.levels import Levels
 from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
@@ -38,7 +38,7 @@ from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.sensitivity import curvatures
 from edgekit.compress.shared import Filters, input_importance
-from edgekit.errors import DataError, PlanError
+from edgekit.errors import DataError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.tensors import dequantize
@@ -62,10 +62,6 @@ _IN_TURN_INPUTS = 256
 _HELD_BYTES = 256 * 2**20
 """Of values inside the model, in each of its two forms, while layers are rounded in turn."""
 _SEED = 0
-_SIZE_ROUNDS = 6
-_QUALITY_ROUNDS = 7
-_LEAST_BITS, _MOST_BITS = 0.5, 6.5
-"""Of entropy a weight. A code of 8 bits has about 6.5."""
 
 
 class Calibration:
@@ -174,91 +170,22 @@ class Calibration:
 
     def at_bits(self, bits: int) -> Calibrated:
         """At most `bits` bits a code in every layer."""
-        return self._best_damping(self._family.at_bits(bits))
+        return self._on_levels(self._family.at_bits(bits))
 
     def at_entropy(self, bits_per_weight: float) -> Calibrated:
         """All codes together take this many bits of entropy a weight, where they hurt least."""
-        return self._best_damping(self._allocated(bits_per_weight * self.weight_count))
+        return self.at_factor(self.factor_for(bits_per_weight * self.weight_count))
 
-    def at_size(self, target_bytes: int, packed_bytes: Callable[[Calibrated], int]) -> Calibrated:
-        """The finest grids whose finished file has at most `target_bytes`.
+    def at_factor(self, factor: float, damping: float | None = None) -> Calibrated:
+        """Steps of `factor` over the square root of each layer's curvature.
 
-        packed_bytes: the size of the finished file. Raises PlanError where no grid is coarse
-        enough.
+        damping: of the error feedback; None chooses on the held-back inputs.
         """
-        target = 8.0 * target_bytes
-        best: Calibrated | None = None
-        found: Calibrated | None = None
-        for _ in range(_SIZE_ROUNDS):
-            try:
-                levels = self._allocated(max(target, 1.0))
-            except PlanError as error:
-                raise PlanError(
-                    f"no file of {target_bytes:,} bytes can be made of this model: graph, names "
-                    "and biases leave no room for its weights"
-                ) from error
-            # The damping that suits one size suits those near it.
-            found = self._best_damping(levels, None if found is None else (found.damping,))
-            size = packed_bytes(found)
-            if size <= target_bytes:
-                best = found
-                if size >= 0.995 * target_bytes:
-                    break
-            # A little below, so that what the coder wastes doesn't pass the target again.
-            target += 8 * (0.998 * target_bytes - size)
-        if best is None:
-            raise PlanError(
-                f"no grid makes a file of {target_bytes:,} bytes; the last had {size:,}"
-            )
-        return best
+        return self._on_levels(self._family.at_factor(factor), damping)
 
-    def at_divergence(self, most: float) -> Calibrated:
-        """The coarsest grids whose outputs part by at most `most` nats on held-back inputs."""
-        try:
-            factor = self._family.factor_for_bits(4.0 * self.weight_count)
-        except PlanError:
-            # Codebooks of small layers alone may take more: begin where n g^2 / 24 is the bound.
-            factor = float(np.sqrt(24 * most / self.weight_count))
-        best: Calibrated | None = None
-        for _ in range(6):
-            found = self._best_damping(self._family.at_factor(factor))
-            if found.divergence <= most:
-                best = found
-            if 0.93 * most <= found.divergence <= most:
-                break
-            # The divergence grows with the square of the step.
-            factor *= float(np.clip(np.sqrt(0.97 * most / max(found.divergence, 1e-9)), 0.3, 3))
-        if best is None:
-            raise DataError(
-                f"no grid keeps the divergence at {most:g} nats on {len(self._held_back)} inputs; "
-                f"the finest one tried reached {found.divergence:.3g}"
-            )
-        return best
-
-    def at_quality(self, meets: Callable[[Calibrated], bool]) -> Calibrated:
-        """The coarsest grids that meet a wish, by bisection of the bits a weight.
-
-        Raises DataError where even the finest grid tried, of about 8 bits, doesn't.
-        """
-        fine, coarse = _MOST_BITS, _LEAST_BITS
-        best = self.at_entropy(fine)
-        if not meets(best):
-            raise DataError(
-                f"no grid meets the bound: with {fine:g} bits a weight the model is still too far "
-                f"off ({best.divergence:.3g} nats on {best.held_back} held-back inputs)"
-            )
-        for _ in range(_QUALITY_ROUNDS):
-            bits = (fine + coarse) / 2
-            try:
-                found = self.at_entropy(bits)
-            except PlanError:
-                coarse = bits
-                continue
-            if meets(found):
-                best, fine = found, bits
-            else:
-                coarse = bits
-        return best
+    def factor_for(self, bits: float) -> float:
+        """The factor whose codes take this many bits in all. Raises PlanError where none does."""
+        return self._family.factor_for_bits(bits)
 
     def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
         """The outputs of the original model, or with calibrated layers."""
@@ -292,16 +219,9 @@ class Calibration:
         importance = input_importance(self._statistics[name].hessian, len(weights))
         return Filters(weights, None if kept is None else ~kept, importance)
 
-    def _allocated(self, target_bits: float) -> Mapping[str, Levels]:
-        return self._family.at_factor(self._family.factor_for_bits(target_bits))
-
-    def _best_damping(
-        self, levels: Mapping[str, Levels], dampings: Sequence[float] | None = None
-    ) -> Calibrated:
-        tried = [
-            self._judged(on_levels(self._measured, levels, damping))
-            for damping in dampings or self._dampings
-        ]
+    def _on_levels(self, levels: Mapping[str, Levels], damping: float | None = None) -> Calibrated:
+        dampings = self._dampings if damping is None else (damping,)
+        tried = [self._judged(on_levels(self._measured, levels, one)) for one in dampings]
         best = min(tried, key=lambda found: found.divergence)
         if not self._has_enough:
             final = on_levels(self._measured_on_all, levels, best.damping)

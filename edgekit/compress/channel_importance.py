@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from edgekit.compress.calibrate import Probe, patches
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.channels import ChannelPruned
+from edgekit.compress.layer_statistics import patches
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.graph.walk import all_nodes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress.calibrate import channel_means, patches
+from edgekit.compress.layer_statistics import channel_means, patches
 from edgekit.compress.stages import Seen
 
 RIDGE = 0.1

@@ -27,6 +27,7 @@ from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
 from edgekit.compress.quality import Judge, quality_wish
 from edgekit.compress.rounding import Calibrated
 from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_bytes
+from edgekit.compress.search import within_divergence, within_quality, within_size
 from edgekit.compress.surgery import check_surgery, described, operate
 from edgekit.compress.trust import trusted
 from edgekit.data import load_labelled
@@ -231,13 +232,14 @@ def _meet(
     packed_bytes: Callable[[CompressedModel], int],
 ) -> Calibrated:
     if goal.min_agreement is not None or goal.max_drop is not None:
-        return calibration.at_quality(quality_wish(goal, judge))
+        return within_quality(calibration, quality_wish(goal, judge))
     if goal.bits_per_weight is not None:
         return calibration.at_entropy(goal.bits_per_weight)
     if goal.max_divergence is not None:
-        return calibration.at_divergence(goal.max_divergence)
+        return within_divergence(calibration, goal.max_divergence)
     if goal.target_bytes is not None:
-        return calibration.at_size(
+        return within_size(
+            calibration,
             goal.target_bytes,
             lambda found: packed_bytes(apply_plan(graph, plan, found)[0]),
         )

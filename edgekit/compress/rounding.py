@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress.calibrate import LayerStatistics, Probe
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.carry_out import store
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback, grouped_feedback
+from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.stages import layers_in_turn

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.answers import total_divergence
-from edgekit.compress.calibrate import LayerStatistics, Probe
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
+from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.graph.layers import Layer
 
 _LOW, _HIGH = 0.003, 0.03

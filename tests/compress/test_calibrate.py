@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from edgekit.compress.answers import one_output, total_divergence
-from edgekit.compress.calibrate import Probe, layer_statistics
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import Goal
+from edgekit.compress.layer_statistics import layer_statistics
 from edgekit.compress.pipeline import compress
 from edgekit.errors import DataError
 from edgekit.graph import load_graph

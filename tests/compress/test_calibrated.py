@@ -13,17 +13,17 @@ from PIL import Image
 
 import edgekit
 from edgekit.compress.answers import divergence
-from edgekit.compress.calibrate import (
+from edgekit.compress.calibrate import Probe
+from edgekit.compress.calibrated import Calibration
+from edgekit.compress.correct import output_shift
+from edgekit.compress.goal import Goal, calibration_inputs, parse_size
+from edgekit.compress.layer_statistics import (
     LayerStatistics,
-    Probe,
     group_patches,
     joined,
     layer_statistics,
     patches,
 )
-from edgekit.compress.calibrated import Calibration
-from edgekit.compress.correct import output_shift
-from edgekit.compress.goal import Goal, calibration_inputs, parse_size
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import make_plan

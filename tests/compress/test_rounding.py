@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 import edgekit
-from edgekit.compress.calibrate import Probe, blend_hessians, layer_statistics
+from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
+from edgekit.compress.layer_statistics import blend_hessians, layer_statistics
 from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
