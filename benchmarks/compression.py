@@ -2,11 +2,11 @@
 
 MobileNetV2 with ImageNet weights: 100 crops of half of 40 photographs calibrate, 500 crops of the
 other half judge: divergence of the softmax in nats, and top-1 agreement, both against the float
-model. "objects" is that agreement on the 250 crops of labelled photographs: the others show
-textures and documents, of which the network is unsure. The 20 labelled photographs are named as
-well, which moves in steps of 5 points. Photographs and torchvision's weights come from the package
-index by exact version. Speed is float32's time over this form's: medians of turns on one thread,
-one input, in this run.
+model. "objects" is that agreement on the 250 crops of labelled photographs, and "right"
+their top-1; the other crops show textures and documents, of which the network is unsure. "of 20"
+counts the labelled photographs themselves, whole. Photographs and torchvision's weights come from
+the package index by exact version. Speed is float32's time over this form's: medians of turns on
+one thread, one input, in this run.
 
 The shipped Fashion-MNIST networks: 1,024 training images calibrate, without labels; top-1 on the
 10,000 test images.
@@ -74,7 +74,7 @@ def main() -> None:
                 table = _fashion_table(network, folder, arguments.only)
             else:
                 table = _imagenet_table(folder, arguments.cache or folder, arguments.only)
-            Console(highlight=False, width=110).print(table)
+            Console(highlight=False, width=118).print(table)
 
 
 def _imagenet_table(folder: Path, cache: Path, only: str) -> Table:
@@ -86,11 +86,13 @@ def _imagenet_table(folder: Path, cache: Path, only: str) -> Table:
     judgement = crops(pictures[1::2], JUDGEMENT, np.random.default_rng(1))
     labelled = example.fetch_photos(cache)
     # The labelled photographs come first among those that judge, and crops go round.
-    objects = np.arange(JUDGEMENT) % len(pictures[1::2]) < LABELLED // 2
+    turns = np.arange(JUDGEMENT) % len(pictures[1::2])
+    objects = turns < LABELLED // 2
+    answers = np.asarray(labelled[1])[1::2][turns[objects]]
     expected = _scores(model, judgement)
     table = _table(
         "MobileNetV2, ImageNet", "bytes", "zstd -19", "ratio", "KL, nats", "same top-1", "objects",
-        "of 20", "speed",
+        "right", "of 20", "speed",
     )  # fmt: skip
     packed = _imagenet_forms(model, calibration)
     forms = list(_forms(model, packed, peers(model, calibration, "100 crops"), folder, only))
@@ -103,6 +105,7 @@ def _imagenet_table(folder: Path, cache: Path, only: str) -> Table:
             f"{softmax_divergence(expected, found):.4f}",
             f"{agreement(expected, found):.1%}",
             f"{agreement(expected[objects], found[objects]):.1%}",
+            f"{np.mean(found[objects].argmax(axis=1) == answers):.1%}",
             str(right),
             f"{speed:.2f}",
         )
