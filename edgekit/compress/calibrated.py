@@ -148,17 +148,22 @@ class Calibration:
         return len(self._inputs) >= ENOUGH_INPUTS
 
     @property
+    def _batch(self) -> int:
+        """Inputs that are run at once; of a fixed size, no fewer can be."""
+        return len(self._probe.batches(self._inputs)[0])
+
+    @property
     def _in_turn_inputs(self) -> NDArray[np.float32]:
         """Inputs for the walk through the layers, whose values are all held at once."""
         largest = max(found.elements for found in self._statistics.values())
-        most = max(1, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
+        most = max(self._batch, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
         step = -(-len(self._inputs) // most)
         return np.asarray(self._inputs[::step])
 
     @cached_property
     def _curvatures(self) -> dict[str, float]:
         # Noise is only like pictures: more of it costs time and says little more.
-        count = SENSITIVITY_INPUTS // (2 if self._is_noise else 1)
+        count = max(SENSITIVITY_INPUTS // (2 if self._is_noise else 1), self._batch)
         return curvatures(
             self._probe, self._layers, self._numbers, self._statistics, self._inputs[:count]
         )

@@ -24,6 +24,8 @@ PLAIN = "none"
 """No calibration: every weight goes to its nearest level."""
 
 _NOISE_INPUTS = 64
+_HELD_BACK = 5
+"""One of so many inputs is held back to judge."""
 _MOST_INPUTS = 1024
 _MOST_ELEMENTS = 128 * 3 * 224 * 224
 """Inputs that are held at once: 128 colour pictures, or more smaller ones."""
@@ -112,11 +114,12 @@ def calibration_inputs(
 def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
     """1/f noise for a model's input: 64 pictures, or fewer large ones.
 
-    Raises DataError where the input leaves sizes open.
+    More where a fifth of them wouldn't fill a batch of a fixed size. Raises DataError where the
+    input leaves sizes open.
     """
-    shape = _input_shape(graph)
-    count = min(_NOISE_INPUTS, _most(math.prod(shape)))
-    noise = natural_noise(count, shape, np.random.default_rng(seed))
+    batch, *shape = _input_sizes(graph)
+    count = min(max(_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
+    noise = natural_noise(count, tuple(shape), np.random.default_rng(seed))
     return CalibrationInputs(noise, f"1/f noise, seed {seed}", is_noise=True)
 
 
@@ -162,12 +165,12 @@ def _most(elements: int) -> int:
     return min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, elements)))
 
 
-def _input_shape(graph: Graph) -> tuple[int, ...]:
-    """The shape of one input, without the batch."""
+def _input_sizes(graph: Graph) -> tuple[int, ...]:
+    """The sizes of a model's first input, its batch before them; 0 for one that is open."""
     name, sizes = next(iter(input_shapes(graph.empty_model()).items()))
     if len(sizes) < 2 or min(sizes[1:]) < 1:
         raise DataError(
             f"input {name} leaves sizes open, so no noise of its shape can be made; "
             "give calibration data with --calibration data.npz"
         )
-    return sizes[1:]
+    return sizes

@@ -69,7 +69,13 @@ def blame_layers(
     DataError for a model with several inputs.
     """
     graph = load_graph(other.proto.SerializeToString())
-    layers = [layer for layer in find_layers(graph) if layer.weight in reference.weights]
+    # A layer that lost channels or was split has nothing to be restored from.
+    layers = [
+        layer
+        for layer in find_layers(graph)
+        if layer.weight in reference.weights
+        and reference.weights[layer.weight].shape == other.weights[layer.weight].shape
+    ]
     probe = Probe(graph, inputs)
     original = Probe(load_graph(reference.proto.SerializeToString()), inputs)
     expected, found = original.answers(), probe.answers()

@@ -51,7 +51,7 @@ def test_pictures_get_noise_unasked(tiny_onnx_path: Path) -> None:
     ("shape", "reason"),
     [
         (["N", 3, "H", "W"], "input x isn't pictures of a fixed size"),
-        ([64, 3, 8, 8], "the model wants batches of 64"),
+        ([300, 3, 64, 64], "the model wants batches of 300"),
         ([1, 3, 641, 640], "pictures of 641x640 take long"),
     ],
 )
@@ -64,6 +64,20 @@ def test_other_models_are_rounded_plainly_and_say_why(
 
     assert reason in report.uncalibrated
     assert report.sha256 == compress(model, None, calibration="none", dry_run=True).sha256
+
+
+@pytest.mark.parametrize("batch", [1, 8, 40])
+@pytest.mark.parametrize("goal", [Goal(), Goal(bits_per_weight=4)])
+def test_batches_of_a_fixed_size_are_filled_with_noise(
+    weights: NDArray[np.float32], batch: int, goal: Goal
+) -> None:
+    model = convolution(weights, [batch, 3, 8, 8]).SerializeToString()
+
+    report = compress(model, None, bits=4, goal=goal, dry_run=True)
+
+    assert not report.uncalibrated
+    assert report.metrics["held_back"] >= batch
+    assert report.metrics["held_back"] % batch == 0
 
 
 def test_a_model_without_a_layer_to_follow_is_rounded_plainly(

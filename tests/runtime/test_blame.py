@@ -87,3 +87,16 @@ def test_the_table_ends_with_the_flag_to_use(
 
     assert outcome.exit_code == 0
     assert outcome.stdout.rstrip().endswith("--keep 'depthwise:8'")
+
+
+def test_layers_that_lost_channels_are_left_out(
+    tiny_onnx_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    thin = tmp_path / "thin.ekp"
+    compress(tiny_onnx_path, thin, channels=0.6, force=True)
+
+    blame = _verify(thin, tiny_onnx_path, tiny_data).blame
+
+    assert blame is not None
+    # Its outputs are the network's own, but not what it reads.
+    assert "gemm.weight" not in [layer.name for layer in blame.layers]
