@@ -14,7 +14,7 @@ Answers = tuple[NDArray[np.float32], ...]
 """One array for each output of a model."""
 
 
-def one_output(parts: Sequence[NDArray[Any]], counts: Sequence[int]) -> NDArray[np.float32]:
+def one_output(parts: Sequence[NDArray[Any]], counts: Sequence[int]) -> NDArray[Any]:
     """An output of all batches as one array (N, ...), a row for each input.
 
     parts: of each batch. counts: inputs in it. Batches of one input may answer without an axis for
@@ -27,8 +27,8 @@ def one_output(parts: Sequence[NDArray[Any]], counts: Sequence[int]) -> NDArray[
         part.shape[:1] == (count,) for part, count in zip(parts, counts, strict=True)
     ) and all(part.shape[1:] == parts[0].shape[1:] for part in parts)
     if has_rows:
-        return np.concatenate(parts).astype(np.float32)
-    return np.concatenate([part.reshape(-1) for part in parts]).astype(np.float32)[None, None]
+        return np.concatenate(parts)
+    return np.concatenate([part.reshape(-1) for part in parts])[None, None]
 
 
 def total_divergence(reference: Answers, found: Answers) -> float:

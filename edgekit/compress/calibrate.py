@@ -67,7 +67,8 @@ class Probe:
         batches = list(self.values([], weights, inputs))
         counts = [len(values[self.input_name]) for values in batches]
         return tuple(
-            one_output([values[name] for values in batches], counts) for name in self.output_names
+            one_output([values[name] for values in batches], counts).astype(np.float32)
+            for name in self.output_names
         )
 
     def values(

@@ -123,8 +123,10 @@ def _changes(changes: Mapping[str, Any]) -> list[str]:
 
 
 def _original(measured: Mapping[str, Any], data: str | None) -> str:
+    # Noise that a model was calibrated on is no judge of it.
+    where = "fresh 1/f noise" if data is None or data.startswith("1/f noise") else data
     return (
-        f"against the original on {measured['inputs']} inputs ({data or '1/f noise'}): "
+        f"against the original on {measured['inputs']} inputs ({where}): "
         f"{measured['divergence']:.4f} nats, same top-1 {measured['agreement']:.1%}"
     )
 

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekit.runtime.blame import Blame
+from edgekit.runtime.compare import Answers
 from edgekit.runtime.parity import Difference
-from edgekit.runtime.verify import Answers, Integrity, VerifyReport
+from edgekit.runtime.verify import Integrity, VerifyReport
 
 _WORST = 10
 
@@ -62,10 +63,11 @@ def _add_answers(facts: Table, answers: Answers) -> None:
     facts.add_row("against", answers.reference)
     origin = f", {answers.source}" if answers.source else ""
     facts.add_row("inputs", f"{answers.inputs:,} of {answers.data} ({answers.split}){origin}")
-    output = answers.output
-    facts.add_row(
-        "output", f"largest difference {output.largest:.4g}, relative error {output.relative:.2%}"
-    )
+    for output in (answers.output, *answers.others):
+        name = "output" if output is answers.output else f"output {output.name}"
+        facts.add_row(
+            name, f"largest difference {output.largest:.4g}, relative error {output.relative:.2%}"
+        )
     if answers.divergence is not None:
         facts.add_row("divergence", f"{answers.divergence:.4f} nats")
     facts.add_row("same top-1", f"{answers.agreement:.2%}")

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
+from edgekit.compress.answers import one_output
 from edgekit.errors import DataError
 from edgekit.graph import load_graph
 from edgekit.packfile import open_packfile
@@ -34,6 +35,8 @@ _NUMPY_TYPES = {
     "tensor(int8)": np.int8,
     "tensor(bool)": np.bool_,
 }
+
+_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 Feed = dict[str, NDArray[Any]]
 
@@ -92,8 +95,9 @@ def feeds(model: Model, inputs: NDArray[np.float32]) -> list[Feed]:
             f"the data fill the input {first.name}, but the model also takes {names}; "
             "verify it without --data, on random inputs"
         )
-    size = first.shape[0] if first.shape and isinstance(first.shape[0], int) else _BATCH
-    whole = len(inputs) - len(inputs) % size if size != _BATCH else len(inputs)
+    is_fixed = bool(first.shape) and isinstance(first.shape[0], int)
+    size = first.shape[0] if is_fixed else _BATCH
+    whole = len(inputs) - (len(inputs) % size if is_fixed else 0)
     if not whole:
         raise DataError(
             f"the model takes batches of {size}, but the data hold {len(inputs)} inputs"
@@ -120,10 +124,22 @@ def random_feed(model: Model, count: int, rng: np.random.Generator) -> list[Feed
     return [feed]
 
 
-def outputs(model: Model, batches: Sequence[Feed]) -> NDArray[Any]:
-    """The model's first output for all batches, one behind another; a scalar is one row."""
-    name = model.session.get_outputs()[0].name
-    return np.concatenate([np.atleast_1d(_run(model.session, [name], feed)[0]) for feed in batches])
+def outputs(model: Model, batches: Sequence[Feed]) -> dict[str, NDArray[Any]]:
+    """The model's first output and all floating-point ones, by name, for all batches.
+
+    One batch's are as they are, a scalar as one row; those of several are joined as
+    edgekit.compress.answers.one_output says.
+    """
+    first, *others = model.session.get_outputs()
+    names = [first.name, *(value.name for value in others if value.type in _FLOATS)]
+    parts = [_run(model.session, names, feed) for feed in batches]
+    if len(parts) == 1:
+        return {name: np.atleast_1d(part) for name, part in zip(names, parts[0], strict=True)}
+    counts = [len(next(iter(feed.values()))) for feed in batches]
+    return {
+        name: one_output([part[place] for part in parts], counts)
+        for place, name in enumerate(names)
+    }
 
 
 def layer_differences(

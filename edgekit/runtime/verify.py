@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.codec import native
 from edgekit.data import Labelled, load_labelled
@@ -18,27 +17,11 @@ from edgekit.packfile import open_packfile
 from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.pictures import packed_preprocess
 from edgekit.runtime.blame import Blame, blame_layers
-from edgekit.runtime.parity import (
-    Difference,
-    accuracy,
-    agreement,
-    difference,
-    softmax_divergence,
-    weight_differences,
-)
-from edgekit.runtime.side_by_side import (
-    Model,
-    feeds,
-    layer_differences,
-    open_int8,
-    open_model,
-    outputs,
-    random_feed,
-)
+from edgekit.runtime.compare import RANDOM_INPUTS, Answers, compare, top_1
+from edgekit.runtime.side_by_side import Model, open_int8, open_model, random_feed
 
 _COMPARED_WEIGHTS = 1 << 22
 """That two decoders restore. numpy takes seconds for so many, and a small file may hold more."""
-_RANDOM_INPUTS = 8
 _BLAME_INPUTS = 500
 _MOST_PICTURES = 2000
 """Of a folder, so that 1.2 GB hold them at 224x224."""
@@ -59,33 +42,6 @@ class Integrity:
     weights: int
     decoders: tuple[str, ...]
     compared: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The packed model's answers in one run form beside the reference's, on the same inputs.
-
-    data, split, source: where the inputs come from. inputs: their number.
-    output: difference of the first output. divergence: of its softmax in nats, or None where
-    it isn't one row of scores an input. not_finite: inputs that give NaN or infinity here and
-    finite numbers in the reference. agreement: share of inputs with the same largest output.
-    accuracy, reference_accuracy: top-1, or None without labels.
-    weights, layers: differences of tensors, and of what each node puts out; of the float form.
-    """
-
-    reference: str
-    data: str
-    split: str
-    source: str
-    inputs: int
-    output: Difference
-    divergence: float | None
-    not_finite: int
-    agreement: float
-    accuracy: float | None
-    reference_accuracy: float | None
-    weights: tuple[Difference, ...]
-    layers: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +116,15 @@ def verify(
     if against is not None:
         reference, other = open_model(against, threads), open_model(packed, threads)
         names = (os.fspath(against), os.fspath(packed))
-        answers = _compare(reference, other, names, labelled, threads=threads, seed=seed)
+        answers = compare(reference, other, names, labelled, threads=threads, seed=seed)
         if int8 is not None:
-            int8_answers = _compare(reference, int8, names, labelled, threads=threads, seed=seed)
+            int8_answers = compare(reference, int8, names, labelled, threads=threads, seed=seed)
         if layers:
             blame = _blame(reference, other, labelled, seed, answers)
     elif labelled is not None and labelled.labels is not None:
-        alone = _accuracy(open_model(packed, threads), labelled.inputs, labelled.labels)
+        alone = top_1(open_model(packed, threads), labelled.inputs, labelled.labels)
         if int8 is not None:
-            int8_alone = _accuracy(int8, labelled.inputs, labelled.labels)
+            int8_alone = top_1(int8, labelled.inputs, labelled.labels)
     return VerifyReport(
         os.fspath(packed),
         integrity,
@@ -214,50 +170,6 @@ def _first_of(sizes: Sequence[int], most: int) -> Sequence[int]:
     return chosen
 
 
-def _compare(
-    reference: Model,
-    other: Model,
-    names: tuple[str, str],
-    labelled: Labelled | None,
-    *,
-    threads: int | None,
-    seed: int,
-) -> Answers:
-    if labelled is None:
-        batches = random_feed(reference, _RANDOM_INPUTS, np.random.default_rng(seed))
-    else:
-        batches = feeds(reference, labelled.inputs)
-    expected, found = outputs(reference, batches), outputs(other, batches)
-    if expected.shape != found.shape:
-        raise UsageError(
-            f"{names[0]} answers in shape {expected.shape} and {names[1]} in "
-            f"{found.shape}; they aren't forms of one model"
-        )
-    labels = None if labelled is None or labelled.labels is None else labelled.labels[: len(found)]
-    is_scores = expected.ndim == 2 and expected.shape[1] > 1
-    return Answers(
-        reference=names[0],
-        data="random numbers" if labelled is None else labelled.name,
-        split=f"seed {seed}" if labelled is None else labelled.split,
-        source="" if labelled is None else labelled.source,
-        inputs=len(found),
-        output=difference("output", expected, found),
-        divergence=softmax_divergence(expected, found) if is_scores else None,
-        not_finite=int(np.sum(_finite_rows(expected) & ~_finite_rows(found))),
-        agreement=agreement(expected, found),
-        accuracy=None if labels is None else accuracy(found, labels),
-        reference_accuracy=None if labels is None else accuracy(expected, labels),
-        weights=weight_differences(reference.weights, other.weights),
-        # The 8-bit graph has no float weights, and other values between its layers.
-        layers=layer_differences(reference, other, batches[0], threads) if other.weights else (),
-    )
-
-
-def _accuracy(model: Model, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    found = outputs(model, feeds(model, inputs))
-    return accuracy(found, labels[: len(found)])
-
-
 def _blame(
     reference: Model, other: Model, labelled: Labelled | None, seed: int, answers: Answers
 ) -> Blame:
@@ -265,7 +177,7 @@ def _blame(
         inputs, labels = labelled.inputs[:_BLAME_INPUTS], labelled.labels
     else:
         rng = np.random.default_rng(seed)
-        (feed,) = random_feed(reference, _RANDOM_INPUTS, rng)
+        (feed,) = random_feed(reference, RANDOM_INPUTS, rng)
         inputs, labels = next(iter(feed.values())), None
     return blame_layers(reference, other, inputs, labels, answers.layers)
 
@@ -275,11 +187,6 @@ def _json_values(items: list[tuple[str, Any]]) -> dict[str, Any]:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in items
     }
-
-
-def _finite_rows(array: NDArray[Any]) -> NDArray[np.bool_]:
-    rows: NDArray[np.bool_] = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-    return rows
 
 
 def _failures(
@@ -297,11 +204,13 @@ def _failures(
             "the reference's are finite"
         )
     # Written so that a difference of NaN fails too.
-    if max_difference is not None and not answers.output.largest <= max_difference:
-        failures.append(
-            f"the output differs by {answers.output.largest:.4g} on {answers.inputs} inputs, "
-            f"more than {max_difference:g}"
-        )
+    for output in (answers.output, *answers.others):
+        if max_difference is not None and not output.largest <= max_difference:
+            name = "the output" if output is answers.output else f"the output {output.name}"
+            failures.append(
+                f"{name} differs by {output.largest:.4g} on {answers.inputs} inputs, "
+                f"more than {max_difference:g}"
+            )
     if min_agreement is not None and answers.agreement < min_agreement:
         failures.append(
             f"top-1 agreement {answers.agreement:.4f} on {answers.inputs} inputs is below "
