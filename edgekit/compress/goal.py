@@ -147,8 +147,10 @@ def _gathered(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """The first inputs of the batches, as many as are used."""
     taken: list[NDArray[np.float32]] = []
     count = 0
+    if not isinstance(batches, Iterable):
+        raise DataError(f"calibration takes arrays, a path or batches, not {batches!r}")
     for batch in batches:
-        array = np.asarray(batch, np.float32)
+        array = _numbers(batch)
         if array.ndim < 2 or (taken and array.shape[1:] != taken[0].shape[1:]):
             raise DataError(f"calibration batches must be alike in shape, got {array.shape}")
         taken.append(array)
@@ -158,6 +160,16 @@ def _gathered(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     if not count:
         raise DataError("the calibration data hold no inputs")
     return np.concatenate(taken)[: _most(taken[0][:1].size)]
+
+
+def _numbers(batch: object) -> NDArray[np.float32]:
+    try:
+        return np.asarray(batch, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            "calibration batches must be arrays of inputs without labels, got "
+            f"{type(batch).__name__}"
+        ) from error
 
 
 def _most(elements: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -357,6 +358,12 @@ def test_batches_that_cannot_be_used_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         calibration_inputs(graph, (np.zeros(shape, np.float32) for shape in shapes))
+
+
+@pytest.mark.parametrize("batches", [[(np.zeros((2, 3)), np.zeros(2))], ["text"], 5])
+def test_what_holds_no_arrays_of_inputs_is_refused(graph: Graph, batches: Any) -> None:
+    with pytest.raises(DataError, match="arrays"):
+        calibration_inputs(graph, batches)
 
 
 def test_open_sizes_ask_for_data(tiny_model: onnx.ModelProto) -> None:
