@@ -97,7 +97,9 @@ def load_labelled(
     if spec == FASHION_MNIST:
         return _labelled(read_fashion_mnist(split))
     path = Path(spec)
-    if path.is_dir() and is_picture_folder(path):
+    # An empty name would be the current folder.
+    is_folder = os.fspath(spec) != "" and path.is_dir()
+    if is_folder and is_picture_folder(path):
         if preprocess is None:
             raise DataError(
                 f"{path} holds pictures; say how they become inputs with --preprocess, such as "
@@ -105,7 +107,7 @@ def load_labelled(
             )
         inputs, labels = read_pictures(path, preprocess, most=most)
         return Labelled(inputs, labels, path.name, "all", os.fspath(path))
-    if path.is_dir():
+    if is_folder:
         return _labelled(read_fashion_mnist(split, folder=path))
     if path.suffix in {".npz", ".npy"}:
         return _labelled_arrays(path)

@@ -53,6 +53,11 @@ def test_both_splits_of_a_folder_are_read(folder: Path) -> None:
     assert test.source == str(folder)
 
 
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(DataError, match="can't use '' as data"):
+        load_labelled("")
+
+
 def test_normalised_inputs_follow_the_contract() -> None:
     grey = np.array([[[0, 255]]], dtype=np.uint8)
 

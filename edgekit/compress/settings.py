@@ -102,6 +102,9 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         kind = _KINDS[key]
         if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
             raise PlanError(f"{name}: {key} can't be {value!r}")
+    for layer, width in table.get("keep", {}).items():
+        if width != "float" and type(width) is not int:
+            raise PlanError(f"{name}: keep {layer}: bits or 'float', not {width!r}")
     if table.get("coder", "huffman") not in get_args(CoderName):
         raise PlanError(f"{name}: coder must be {' or '.join(get_args(CoderName))}")
     if table.get("run_as", "float") not in get_args(RunAs):

@@ -37,6 +37,8 @@ def test_settings_are_read_as_they_were_written(settings: Settings, tmp_path: Pa
         ("bist = 6", "no setting 'bist'; did you mean 'bits'"),
         ("bits = 'six'", "bits can't be 'six'"),
         ("bits = true", "bits can't be True"),
+        ("[keep]\nstem = 'flat'", "keep stem: bits or 'float', not 'flat'"),
+        ("[keep]\nstem = true", "keep stem: bits or 'float', not True"),
         ("bits = 9", "bits must be"),
         ("method = 'k-means'", "method must be uniform or codebook"),
         ("coder = 'zip'", "coder must be huffman or rans"),
