@@ -55,7 +55,7 @@ def test_both_splits_of_a_folder_are_read(folder: Path) -> None:
 
 def test_an_empty_name_is_no_folder() -> None:
     with pytest.raises(DataError, match="can't use '' as data"):
-        load_labelled("")
+        data.load_labelled("")
 
 
 def test_normalised_inputs_follow_the_contract() -> None:
