@@ -49,8 +49,11 @@ def finetune(
         typer.Option(help="Loss and metric, file.py:Name; classification by default."),
     ] = None,
     teacher: Annotated[
-        Path | None,
-        typer.Option(help="An ONNX file to learn from; the float model itself by default."),
+        str | None,
+        typer.Option(
+            help="An ONNX file or a trained network of the zoo to learn from; the float model "
+            "itself by default."
+        ),
     ] = None,
     seed: SeedOption = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,

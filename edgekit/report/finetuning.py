@@ -38,7 +38,7 @@ def render_card(report: FinetuneReport, command: str) -> str:
         same = report.test_metric == report.metric
         samples += " and " if same else f"; {report.test_metric}: "
         samples += f"{report.test_samples:,} test samples, measured when the run was over. "
-        samples += "The last row's test is of the packed file in onnxruntime"
+        samples += f"The last row's test is of the packed file, {_ran(report)}"
     return f"""# {PurePath(report.source).stem}, {report.recipe.name}
 
 `{PurePath(report.output).name}`: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller
@@ -89,11 +89,18 @@ def _measured(report: FinetuneReport) -> str:
     return f"{text} and {other}{report.test_samples:,} test"
 
 
+def _ran(report: FinetuneReport) -> str:
+    """How the packed file was run to be measured."""
+    return f"run as {report.run_form} in onnxruntime"
+
+
 def _summary(report: FinetuneReport) -> list[str]:
     judged = (
         f"{_measured(report)} samples of {report.data}; seed {report.seed}, "
         f"{report.threads} thread(s)"
     )
+    if report.test_samples:
+        judged += f"; the last test is of the packed file, {_ran(report)}"
     packed = (
         f"{report.output}: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller than "
         f"the float model's {report.float_bytes:,}"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import torch
 
 from edgekit.data import FASHION_MNIST
@@ -24,6 +26,7 @@ from edgekit.train.checked import check_data
 from edgekit.train.contents import contents
 from edgekit.train.datasets import TrainingData
 from edgekit.train.fit import INPUT_SHAPE
+from edgekit.train.judge import check_inputs
 from edgekit.train.loop import check_threads, reproducible
 from edgekit.train.recipe import Recipe, Train
 from edgekit.train.recipe_file import read_recipe
@@ -31,6 +34,7 @@ from edgekit.train.run import FLOAT, FinetuneReport, RecipeRun, Watch
 from edgekit.train.sources import Source, open_data
 from edgekit.train.start import float_file
 from edgekit.train.task import Checked, Task, load_task
+from edgekit.train.taught import check_teacher, find_teacher
 from edgekit.train.workers import joined
 
 _SEEDS = 2**63
@@ -61,8 +65,8 @@ def finetune(
     recipe: a TOML file, the name of a recipe that comes with edgekit, or a Recipe.
     data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess`, which
     the packed file keeps, and `train_limit` as its limit. task: loss and metric, or
-    `file.py:Name`; classification by default. teacher: an ONNX file to learn from in place of the
-    float model.
+    `file.py:Name`; classification by default. teacher: an ONNX file or a trained network of the zoo
+    to learn from in place of the float model.
     resume: continue an interrupted run, with the result that it would have had.
 
     Where torchrun has started several processes of this call, they train one network together:
@@ -105,17 +109,11 @@ def finetune(
         # Nobody writes before everybody has looked.
         workers.meet()
         torch.manual_seed(seed)
+        taught = None if teacher is None else find_teacher(teacher)
         splits: TrainingData | None = None
         if training is not None and not chain.stages:
             # What comes after a training is looked at before it.
-            if teacher is not None:
-                load_graph(teacher)
-            splits = opened((0, *INPUT_SHAPE))
-            if splits.name != FASHION_MNIST:
-                raise RecipeError(
-                    f"a train stage learns Fashion-MNIST, and the data are {splits.name}; begin "
-                    "with a retrain stage instead"
-                )
+            splits = _to_train_on(opened, taught)
         whole = b""
         if chain.stages:
             whole = chain.path(FLOAT).read_bytes()
@@ -134,18 +132,36 @@ def finetune(
             )
         whole = workers.told(whole)
         model = load_graph(whole).model()
+        check_inputs(model, source)
         shape = next(iter(input_shapes(model).values()), ())
         splits = check_data(splits or opened(shape), shape)
+        if taught is not None:
+            check_teacher(taught, splits)
         chain.found(contents(splits))
         run = RecipeRun(chain, chosen, data=splits, task=work, seed=seed, workers=workers)
         run.preprocessing = (
             None if preprocess is None else make_preprocess(preprocess, shape).to_dict()
         )
-        run.begin(whole, model, teacher)
+        run.begin(whole, model, taught)
         for number, stage in enumerate(run.stages, 1):
             if number >= len(chain.stages):
                 run.stage(number, stage, watch)
         return run.finish(source)
+
+
+def _to_train_on(
+    opened: Callable[[tuple[int, ...]], TrainingData], teacher: onnx.ModelProto | None
+) -> TrainingData:
+    """The data of a train stage. Raises RecipeError for others than it and the teacher take."""
+    splits = opened((0, *INPUT_SHAPE))
+    if splits.name != FASHION_MNIST:
+        raise RecipeError(
+            f"a train stage learns Fashion-MNIST, and the data are {splits.name}; begin "
+            "with a retrain stage instead"
+        )
+    if teacher is not None:
+        check_teacher(teacher, splits)
+    return splits
 
 
 def _check(seed: int, threads: int, train_limit: int | None) -> None:

@@ -13,16 +13,17 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from edgekit.errors import FormatError, InputError, UsageError
+from edgekit.errors import FormatError, InputError
 from edgekit.files import write_atomic
 from edgekit.graph import load_graph
+from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.onnx_model import to_model_proto
 from edgekit.packfile.reader import read_packfile
 from edgekit.packfile.writer import pack
 from edgekit.train.chain import PACKED, Chain, StageResult, stage_file
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
-from edgekit.train.judge import measure_file
+from edgekit.train.judge import check_judge, measure_file
 from edgekit.train.methods.method import Method
 from edgekit.train.recipe import Recipe, Stage, Train
 from edgekit.train.stages import Workpiece, sparsity
@@ -46,7 +47,9 @@ class FinetuneReport:
     measured by the agreement with the teacher, and without a test split there is no metric of it.
     stages: from the float model on, measured on validation, where the last one has the codes.
     test: each stage's model on the test split, measured once at the end, None without one; the
-    last is the packed file's in onnxruntime. ratio: float ONNX file over packed file.
+    last is the packed file's in onnxruntime. run_form: the form that the packed file says it runs
+    in, and in which it is measured. ratio: float ONNX file over packed file. sha256: of the packed
+    file, as sha256sum prints it.
     """
 
     source: str
@@ -61,6 +64,7 @@ class FinetuneReport:
     threads: int
     stages: tuple[StageResult, ...]
     test: tuple[float, ...] | None
+    run_form: RunForm
     float_bytes: int
     packed_bytes: int
     ratio: float
@@ -90,15 +94,15 @@ class RecipeRun:
         self.preprocessing: dict[str, Any] | None = None
         self.stages = tuple(stage for stage in recipe.stages if not isinstance(stage, Train))
 
-    def begin(
-        self, whole: bytes, model: onnx.ModelProto, teacher: str | os.PathLike[str] | None
-    ) -> None:
-        """Get the teacher, and measure the float model, whose file is `whole`."""
+    def begin(self, whole: bytes, model: onnx.ModelProto, teacher: onnx.ModelProto | None) -> None:
+        """Get the teacher, and measure the float model, whose file is `whole`.
+
+        teacher: None where the float model itself teaches.
+        """
         if self.recipe.distillation is not None:
-            taught = model if teacher is None else load_graph(teacher).model()
-            self.teacher = Teacher(taught, self.recipe.distillation)
-        if self.data.test is not None and not has_labels(self.data.test):
-            raise UsageError("the test split has no labels; leave it out")
+            self.teacher = Teacher(model if teacher is None else teacher, self.recipe.distillation)
+        if self.data.test is not None:
+            check_judge(whole, self.data.test, "the float model")
         if self.chain.stages:
             return
         module = GraphModule(model)
@@ -181,7 +185,7 @@ class RecipeRun:
         torch.manual_seed(self.seed)
         if not packed.is_file():
             raise InputError(f"{packed} is gone; begin anew in another folder")
-        _check_packed(packed, self.chain.path(self.chain.stages[-1].file))
+        form = _check_packed(packed, self.chain.path(self.chain.stages[-1].file))
         test = (
             None
             if split is None
@@ -202,6 +206,7 @@ class RecipeRun:
             threads=torch.get_num_threads(),
             stages=tuple(self.chain.stages),
             test=test,
+            run_form=form,
             float_bytes=float_bytes,
             packed_bytes=len(data),
             ratio=float_bytes / len(data),
@@ -240,14 +245,19 @@ class RecipeRun:
         )
 
 
-def _check_packed(packed: Path, last: Path) -> None:
-    """Raise InputError unless a packed file restores the numbers of the last stage's model."""
+def _check_packed(packed: Path, last: Path) -> RunForm:
+    """The run form that a packed file says.
+
+    Raises InputError unless it restores the numbers of the last stage's model.
+    """
     try:
-        restored = to_model_proto(read_packfile(packed))
+        model = read_packfile(packed)
+        restored, form = to_model_proto(model), recorded_form(model.manifest)
     except FormatError as error:
         raise InputError(f"{packed}: {error}; begin anew in another folder") from error
     if _numbers(restored) != _numbers(load_graph(last).model()):
         raise InputError(f"{packed} isn't made of {last}; begin anew in another folder")
+    return form
 
 
 def _numbers(model: onnx.ModelProto) -> dict[str, bytes]:

@@ -78,6 +78,16 @@ def float_file(
             )
         # Where the process was killed before it was gone.
         weights.with_suffix(".state.pt").unlink(missing_ok=True)
+    return exported(source, weights=weights, input_shape=input_shape)
+
+
+def exported(
+    source: str,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> bytes:
+    """The ONNX file that `export` makes. Arguments and errors as there."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{_stem(source)}.onnx"
         export(source, path, weights=weights, input_shape=input_shape)
