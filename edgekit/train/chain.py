@@ -8,6 +8,7 @@ out/1-prune.onnx ...  the model after each stage, with the numbers as its layers
 out/state.pt          the stage under way, after its last epoch; gone when the stage is done
 out/log.jsonl         one line an epoch
 out/model.ekp         the packed file, at the end
+out/model.md          its card, from `edgekit finetune` alone: a card names the command
 ```
 """
 
