@@ -83,7 +83,7 @@ class CompressionReport:
         and after; empty where nothing was.
     run_form: what was found about running it in 8 bits; None where that wasn't asked for.
     uncalibrated: why no noise was taken where calibration was neither given nor ruled out.
-    sha256: of the packed file's contents.
+    sha256: of the packed file, as sha256sum prints it.
     """
 
     name: str

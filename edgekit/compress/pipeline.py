@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -187,7 +188,7 @@ def compress(
         source_bytes=source_bytes,
         source_sha256=source_sha256,
         file_bytes=packed.file_bytes,
-        sha256=packed.digest,
+        sha256=hashlib.sha256(data).hexdigest(),
         recipe=recipe,
         metrics=dict(model.manifest["metrics"]),
         layers=layers,

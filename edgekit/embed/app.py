@@ -23,7 +23,7 @@ _DECODER_FLOATS = frozenset({Type.FLOAT32, Type.FLOAT16})
 
 
 _MACROS = (
-    *("H", "FORMAT", "SHA256", "ARRAY", "NONE", "TENSOR_COUNT"),
+    *("H", "FORMAT", "DIGEST", "ARRAY", "NONE", "TENSOR_COUNT"),
     *("BUFFER_BYTES", "LARGEST_TENSOR_BYTES", "ALL_TENSORS_BYTES"),
 )
 """What a C header calls its own, behind the prefix."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -49,7 +50,8 @@ class InspectReport:
     """A model file.
 
     kind: "packed" or "onnx". parts: everything beside the tensors, by name and bytes; with the
-    tensors' bytes they add up to file_bytes. digest: SHA-256 of the contents (packed files).
+    tensors' bytes they add up to file_bytes. sha256: of the file, as sha256sum prints it. digest:
+    what a packed file ends with (docs/format.md, 2.5), None for ONNX.
     inputs, outputs: name, type and shape. operators: nodes of each operator type.
     parameters, multiply_adds: by the rules of edgekit.count; multiply_adds is None where a shape
     is open. batch, uncounted: as edgekit.count tells them. shares: both by form of layer.
@@ -60,7 +62,8 @@ class InspectReport:
     kind: str
     format: str
     file_bytes: int
-    digest: str
+    sha256: str
+    digest: str | None
     tensors: tuple[TensorEntry, ...]
     parts: tuple[tuple[str, int], ...]
     inputs: tuple[tuple[str, str], ...]
@@ -111,6 +114,7 @@ def _packed_report(path: str, packed: PackedModel, sizes: PackReport) -> Inspect
         "packed",
         ".".join(map(str, packed.version)),
         sizes.file_bytes,
+        hashlib.sha256(packed.data).hexdigest(),
         packed.digest,
         tensors,
         (*parts, ("padding", padding)),
@@ -182,6 +186,7 @@ def _onnx_report(path: str) -> InspectReport:
         + ", ".join(f"{entry.domain or 'opset'} {entry.version}" for entry in model.opset_import),
         graph.source_bytes,
         graph.source_sha256,
+        None,
         tensors,
         (("graph and small tensors", rest),),
         *_graph_facts(model),

@@ -81,7 +81,7 @@ class PackedModel:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file's contents in hexadecimal (2.5)."""
+        """The SHA-256 that the file ends with, in hexadecimal: of all bytes before it (2.5)."""
         return bytes(self.data[-layout.SHA256_BYTES :]).hex()
 
     @property

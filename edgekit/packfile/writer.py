@@ -60,7 +60,7 @@ class PackReport:
 
     sections add up to file_bytes. The tensors' record_bytes add up to the section "tensors" and
     their payload_bytes to "payload", each without the padding behind it.
-    digest: SHA-256 of the file's contents in hexadecimal.
+    digest: the SHA-256 that the file ends with, in hexadecimal (2.5).
     """
 
     file_bytes: int

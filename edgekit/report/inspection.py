@@ -30,7 +30,9 @@ def _facts(report: InspectReport) -> Table:
     table.add_row("file", report.path)
     kind = "packed file, format" if report.kind == "packed" else "ONNX,"
     table.add_row("kind", f"{kind} {report.format}")
-    table.add_row("SHA-256", report.digest)
+    table.add_row("SHA-256", report.sha256)
+    if report.digest is not None:
+        table.add_row("digest", f"{report.digest}, of all but the last 32 bytes, which hold it")
     for name, values in (("input", report.inputs), ("output", report.outputs)):
         for value, shape in values:
             table.add_row(name, f"{value}: {shape}")

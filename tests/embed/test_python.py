@@ -272,7 +272,7 @@ def test_the_loader_tells_and_checks_what_a_file_holds(app: Path, bare_python: P
 
     data = (app / "tiny.ekp").read_bytes()
     assert printed[0].split() == ["version", "1.0"]
-    assert printed[1].split() == ["sha-256", data[-32:].hex()]
+    assert printed[1].split() == ["digest", data[-32:].hex()]
     assert [line.split()[-1] for line in printed[2:]] == list(read_weights(data))
     assert all(line.startswith("CRC-32C ok ") for line in printed[2:])
 

@@ -149,7 +149,7 @@ def write_answers(
     (folder / "inputs.bin").write_bytes(batch.tobytes())
     (folder / "outputs.bin").write_bytes(_run(session, batch).tobytes())
     (folder / "expected.json").write_text(
-        json.dumps({"shape": batch.shape, "sha256": _digest(packed), "answers": answers})
+        json.dumps({"shape": batch.shape, "digest": _digest(packed), "answers": answers})
     )
 
 

@@ -21,7 +21,7 @@ for (const runtime of ["onnxruntime-node", "onnxruntime-web"]) {
   for (const network of networks) {
     test(`${network} answers in ${runtime} as in Python`, async () => {
       const folder = new URL(`${network}/`, FIXTURES);
-      const { shape, sha256 } = await readJson(new URL("expected.json", folder));
+      const { shape, digest } = await readJson(new URL("expected.json", folder));
       const packed = await openPacked(new URL("model.ekp", folder));
       const input = await readFloats(new URL("inputs.bin", folder));
       const expected = await readFloats(new URL("outputs.bin", folder));
@@ -30,7 +30,7 @@ for (const runtime of ["onnxruntime-node", "onnxruntime-web"]) {
       const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", input, shape) };
       const found = (await session.run(feeds))[session.outputNames[0]].data;
 
-      assert.equal(packed.sha256, sha256);
+      assert.equal(packed.digest, digest);
       assert.equal(found.length, expected.length);
       const scale = Math.max(...expected.map(Math.abs));
       const error = Math.max(...expected.map((value, index) => Math.abs(value - found[index])));

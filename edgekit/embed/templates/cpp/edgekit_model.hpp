@@ -51,8 +51,8 @@ class Model {
     std::pair<int, int> version() const {
         return file_.version();
     }
-    std::string sha256() const {
-        return file_.sha256();
+    std::string digest() const {
+        return file_.digest();
     }
     // Reads the whole file again. Throws ChecksumError that names the tensor.
     void verify() const {

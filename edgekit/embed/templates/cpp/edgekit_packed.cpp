@@ -176,7 +176,7 @@ std::pair<int, int> PackedFile::version() const {
     return {int(ekd__u16(bytes_.data + 8)), int(ekd__u16(bytes_.data + 10))};
 }
 
-std::string PackedFile::sha256() const {
+std::string PackedFile::digest() const {
     static constexpr char digits[] = "0123456789abcdef";
     std::string text;
     for (std::size_t i = bytes_.size - kSha256Bytes; i < bytes_.size; i++) {

@@ -105,8 +105,9 @@ class PackedFile {
 
     // Major and minor version of the format.
     std::pair<int, int> version() const;
-    // SHA-256 of the contents, as 64 hexadecimal digits; it identifies the file.
-    std::string sha256() const;
+    // The SHA-256 that the file ends with, of all bytes before it, as 64 hexadecimal digits; it
+    // identifies the file.
+    std::string digest() const;
     // JSON: where the file comes from and how it was made.
     const std::string &manifest() const {
         return manifest_;

@@ -103,7 +103,7 @@ function showStage({ stage, done, total }) {
       : "Decoding the model";
 }
 
-function showFacts({ packedBytes, decodeMs, runtimeMs, sessionMs, threads, sha256 }) {
+function showFacts({ packedBytes, decodeMs, runtimeMs, sessionMs, threads, digest }) {
   const full = settings.floatBytes;
   const saved = percent.format(1 - packedBytes / full);
   element("size").textContent = `${megabytes(packedBytes)} of ${megabytes(full)}, ${saved} saved`;
@@ -111,7 +111,7 @@ function showFacts({ packedBytes, decodeMs, runtimeMs, sessionMs, threads, sha25
   element("session").textContent = duration(sessionMs);
   element("runtime").textContent =
     `${duration(runtimeMs)}, ${threads} thread${threads > 1 ? "s" : ""}`;
-  element("digest").textContent = `Model ${settings.packed}, SHA-256 ${sha256}`;
+  element("digest").textContent = `Model ${settings.packed}, digest ${digest}`;
   element("facts").hidden = false;
 }
 

@@ -61,8 +61,8 @@ export class PackedModel {
   private constructor();
   /** Major and minor version of the format. */
   readonly version: readonly [number, number];
-  /** SHA-256 of the file's contents in hexadecimal; it was checked. */
-  readonly sha256: string;
+  /** The SHA-256 that the file ends with, of all bytes before it, in hexadecimal; it was checked. */
+  readonly digest: string;
   readonly tensors: readonly TensorInfo[];
   readonly manifest: Record<string, unknown>;
   /** The ONNX graph without weights, serialized. */

@@ -93,7 +93,7 @@ export class PackedModel {
     this.#decoder = decoder;
     this.#records = records;
     this.version = Object.freeze([view.getUint16(8, true), view.getUint16(10, true)]);
-    this.sha256 = hex(data.subarray(data.length - SHA256_BYTES));
+    this.digest = hex(data.subarray(data.length - SHA256_BYTES));
     this.tensors = Object.freeze(
       records.map(({ name, type, dims, elements, bytes }) =>
         Object.freeze({ name, type, dims, elements, bytes }),

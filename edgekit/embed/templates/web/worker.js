@@ -50,7 +50,7 @@ async function open(message) {
   const [made, sessionMs] = await timed(() => createSessionFrom(ort, packed, weights));
   session = made;
   return {
-    sha256: packed.sha256,
+    digest: packed.digest,
     packedBytes: packed.packedBytes,
     threads: ort.env.wasm.numThreads,
     decodeMs,
