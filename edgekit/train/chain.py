@@ -25,7 +25,7 @@ import torch
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import atomic_path, write_atomic
 from edgekit.train.plain import record
-from edgekit.train.state import BROKEN
+from edgekit.train.state import BROKEN, broken_state, check_epochs
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
@@ -123,12 +123,7 @@ class Chain:
 
     def broken_state(self, error: Exception) -> InputError:
         """The error for a state that can't be used."""
-        # What these say was written for people.
-        reason = f" ({error})" if type(error) is ValueError else ""
-        return InputError(
-            f"{self.path(STATE)} isn't the state of this stage{reason}; delete it to begin the "
-            "stage anew"
-        )
+        return broken_state(self.path(STATE), error, work="stage", anew="begin the stage anew")
 
     def saved(self, number: int) -> tuple[dict[str, Any], list[Progress]] | None:
         """The state of stage `number` if it was under way. Raises InputError for a broken file.
@@ -160,8 +155,7 @@ class Chain:
             if found < number:
                 return None
             history = [record(Progress, line) for line in lines]
-            if not history or [line.epoch for line in history] != [*range(1, len(history) + 1)]:
-                raise ValueError("its history doesn't have every epoch once")
+            check_epochs([line.epoch for line in history])
         except BROKEN as error:
             raise self.broken_state(error) from error
         return plain, history

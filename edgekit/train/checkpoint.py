@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekit.train.state import State
+from edgekit.train.state import State, check_epochs
 
 KEYS = frozenset({"module", "method", "optimizer", "generator", "torch_generator", "done"})
 
@@ -53,9 +53,7 @@ def check_training(
 
     model, optimizer, scheduler: of the training, as it begins.
     """
-    epochs = [line.epoch for line in state.history]
-    if not epochs or epochs != [*range(1, len(epochs) + 1)]:
-        raise ValueError("its history doesn't have every epoch once")
+    check_epochs([line.epoch for line in state.history])
     _check_tensors(state.model, model.state_dict(), "the weights")
     _check_tensors(state.best, model.state_dict(), "the best weights")
     groups = optimizer.state_dict()["param_groups"]

@@ -20,7 +20,7 @@ from edgekit.errors import UsageError
 from edgekit.train.augment import flip_and_shift
 
 VALIDATION_IMAGES = 5000
-_SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
+SPLIT_SEED = 20170828  # the same validation images in every run, whatever its seed
 _BLACK = -MEAN / DEVIATION
 """The background of a Fashion-MNIST image after normalisation."""
 
@@ -102,7 +102,7 @@ def fashion_mnist(
             f"{VALIDATION_IMAGES} of the validation split are needed"
         )
     every = _samples(raw)
-    order = torch.from_numpy(np.random.default_rng(_SPLIT_SEED).permutation(len(raw.labels)))
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(raw.labels)))
     held, used = order[:VALIDATION_IMAGES], order[VALIDATION_IMAGES:][:limit]
     return TrainingData(
         name=FASHION_MNIST,

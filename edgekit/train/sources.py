@@ -26,12 +26,11 @@ from edgekit.export.text import brief
 from edgekit.images import is_picture_folder, list_pictures, read_picture
 from edgekit.preprocess import Preprocess, make_preprocess
 from edgekit.train.augment import flip_and_shift
-from edgekit.train.datasets import Samples, Split, TrainingData, fashion_mnist
+from edgekit.train.datasets import SPLIT_SEED, Samples, Split, TrainingData, fashion_mnist
 from edgekit.train.items import Dataset, Items, as_labels
 
 HELD_OUT = 0.1
 """Share of the samples that validate where the data don't say."""
-_SPLIT_SEED = 20170828
 _PARTS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
 """Names that the parts of a data set go by."""
 
@@ -189,7 +188,7 @@ def _held_out(split: Split, name: str, source: str, limit: int | None) -> Traini
     held = round(count * HELD_OUT)
     if held < 1 or held >= count:
         raise DataError(f"{name} has {count} samples, too few to hold a tenth out for validation")
-    order = torch.from_numpy(np.random.default_rng(_SPLIT_SEED).permutation(count))
+    order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(count))
     return TrainingData(
         name=name,
         training=Subset(split, order[held:][:limit]),

@@ -97,14 +97,23 @@ def write_state(state: State, path: Path) -> None:
         torch.save(plain, temporary)
 
 
-def broken_state(path: Path, error: Exception) -> InputError:
-    """The error for a file that a training can't go on from."""
+def broken_state(
+    path: Path,
+    error: Exception,
+    *,
+    work: str = "training run",
+    anew: str = "start from the beginning",
+) -> InputError:
+    """The error for a file that work can't go on from. anew: what comes of deleting it."""
     # What these say was written for people.
     reason = f" ({error})" if type(error) is ValueError else ""
-    return InputError(
-        f"{path} isn't the state of this training run{reason}; delete it to start from the "
-        "beginning"
-    )
+    return InputError(f"{path} isn't the state of this {work}{reason}; delete it to {anew}")
+
+
+def check_epochs(epochs: list[int]) -> None:
+    """Raise ValueError unless a history has the epochs from the first one on, each once."""
+    if not epochs or epochs != [*range(1, len(epochs) + 1)]:
+        raise ValueError("its history doesn't have every epoch once")
 
 
 def read_state(path: Path, settings: Settings) -> State:
