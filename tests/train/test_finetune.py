@@ -37,6 +37,7 @@ from edgekit.train.recipe import (
     Retrain,
     Share,
     Stage,
+    Train,
 )
 from edgekit.train.run import FinetuneReport
 from edgekit.train.task import Classification
@@ -448,3 +449,14 @@ def test_large_biases_pack_as_they_were_trained(tmp_path: Path, last: Stage) -> 
     if last.kind == "share" or last.bias_bits == 16:  # type: ignore[union-attr]  # a Grid
         as_half = trained["a.bias"].astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(trained["a.bias"], as_half)
+
+
+def test_a_teacher_for_other_inputs_is_refused_before_a_training(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    chosen = recipe(Train(epochs=1), Share(epochs=0), distillation=Distillation())
+    out = tmp_path / "out"
+
+    with pytest.raises(RecipeError, match=r"the teacher takes inputs of shape \(1, 6, 6\)"):
+        finetune("squeezenet_fashion", out, recipe=chosen, data=str(folder), teacher=model)
+    assert not out.exists()
