@@ -9,7 +9,7 @@ from edgekit.bench.findings import Accuracy
 from edgekit.data import Labelled, load_labelled
 from edgekit.errors import DataError, UsageError
 from edgekit.preprocess import make_preprocess
-from edgekit.runtime.parity import accuracy
+from edgekit.top1 import accuracy
 
 _BATCH = 250
 

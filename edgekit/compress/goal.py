@@ -23,7 +23,8 @@ NOISE = "noise"
 PLAIN = "none"
 """No calibration: every weight goes to its nearest level."""
 
-_NOISE_INPUTS = 64
+_ALL_NOISE_INPUTS = 64
+"""Where there is nothing but noise; beside pictures there is less (edgekit.compress.calibrated)."""
 _HELD_BACK = 5
 """One of so many inputs is held back to judge."""
 _MOST_INPUTS = 1024
@@ -118,7 +119,7 @@ def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
     input leaves sizes open.
     """
     batch, *shape = _input_sizes(graph)
-    count = min(max(_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
+    count = min(max(_ALL_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
     noise = natural_noise(count, tuple(shape), np.random.default_rng(seed))
     return CalibrationInputs(noise, f"1/f noise, seed {seed}", is_noise=True)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import Goal
 from edgekit.compress.rounding import Calibrated
 from edgekit.data import Labelled
 from edgekit.errors import UsageError
+from edgekit.top1 import classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Judge:
     def __init__(self, calibration: Calibration, data: Labelled) -> None:
         self._calibration = calibration
         self._data = data
-        self._reference = _classes(calibration.outputs(data.inputs, None))
+        self._reference = classes(calibration.outputs(data.inputs, None))
         self._labels = None if data.labels is None else data.labels[: len(self._reference)]
         self._known: dict[Calibrated, Evaluation] = {}
 
@@ -51,14 +51,14 @@ class Judge:
         return self._known[found]
 
     def _measure(self, found: Calibrated) -> Evaluation:
-        classes = _classes(self._calibration.outputs(self._data.inputs, found))
+        found_classes = classes(self._calibration.outputs(self._data.inputs, found))
         before = after = None
         if self._labels is not None:
             before = float(np.mean(self._reference == self._labels))
-            after = float(np.mean(classes == self._labels))
-        same = float(np.mean(classes == self._reference))
+            after = float(np.mean(found_classes == self._labels))
+        same = float(np.mean(found_classes == self._reference))
         return Evaluation(
-            f"{self._data.name} {self._data.split}", len(classes), same, after, before
+            f"{self._data.name} {self._data.split}", len(found_classes), same, after, before
         )
 
 
@@ -87,8 +87,3 @@ def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool
         return same >= least
 
     return agrees
-
-
-def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-    classes: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
-    return classes

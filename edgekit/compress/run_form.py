@@ -31,6 +31,7 @@ from edgekit.packfile.int8_layers import int8_layers
 from edgekit.packfile.qdq import as_int8, check_opset
 from edgekit.race import race
 from edgekit.tensors import CompressedModel, dequantize
+from edgekit.top1 import agreement
 
 SHARES = (0.0, 1e-5, 1e-4, 3e-4, 1e-3)
 """Of a value's numbers that may be cut off at either end, one of which is chosen for all."""
@@ -137,7 +138,7 @@ def choose_run_form(
         best.floats,
         search.share,
         total_divergence(expected, answers),
-        _agreement(expected[0], answers[0]),
+        agreement(expected[0], answers[0]),
         total_divergence(expected, search.float_form.answers(inputs=held_back)),
         sum(map(len, best.probe.batches(held_back))),
         speed,
@@ -258,12 +259,6 @@ def _least(tried: Sequence[_Candidate]) -> _Candidate:
         for seconds, candidate in zip(times, tried, strict=True)
     ]
     return tried[int(np.argmin(costs))]
-
-
-def _agreement(reference: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
-    rows = len(answers)
-    same = reference.reshape(rows, -1).argmax(1) == answers.reshape(rows, -1).argmax(1)
-    return float(np.mean(same))
 
 
 def _note(run_as: RunAs, form: RunForm, speed: float | None) -> str:

@@ -14,6 +14,7 @@ from edgekit.compress.goal import CalibrationInputs, noise_inputs
 from edgekit.errors import CheckFailedError, DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.tensors import CompressedModel, dequantize
+from edgekit.top1 import agreement
 
 _LEAST_AGREEMENT = 0.9
 _MOST_LOST = 0.6
@@ -105,13 +106,11 @@ def measure_trust(reference: Answers, answers: Answers) -> Trust:
     The largest outputs are those of the first (N, ...). Raises DataError for answers that can't be
     compared.
     """
-    count = len(reference[0])
-    same = reference[0].reshape(count, -1).argmax(1) == answers[0].reshape(count, -1).argmax(1)
     return Trust(
         total_divergence(reference, answers),
         total_divergence(reference, tuple(map(constant_answer, reference))),
-        float(same.mean()),
-        count,
+        agreement(reference[0], answers[0]),
+        len(reference[0]),
     )
 
 

@@ -13,8 +13,9 @@ from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.graph import load_graph
 from edgekit.graph.layers import Layer, find_layers
-from edgekit.runtime.parity import Difference, accuracy, agreement
+from edgekit.runtime.parity import Difference
 from edgekit.runtime.side_by_side import Model
+from edgekit.top1 import accuracy, agreement
 
 RESTORED = 10
 """Layers that are restored one by one on all inputs, those that matter most on a few."""
