@@ -143,7 +143,7 @@ def compress(
     from edgekit.compress.goal import Goal, parse_size
     from edgekit.compress.keep import parse_keep
     from edgekit.compress.settings import Settings, read_settings, write_settings
-    from edgekit.files import check_writable
+    from edgekit.files import check_apart, check_writable
     from edgekit.report.compression import render_table
 
     if save_plan is not None:
@@ -178,6 +178,12 @@ def compress(
     if "run_as" in given:
         # What a plan found was for its own form.
         settings = replace(settings, int8_floats=None)
+    # A plan may be written anew in its own place.
+    check_apart([output], [plan])
+    check_apart(
+        [output, save_plan],
+        [source, settings.calibration, settings.preprocess, settings.evaluation],
+    )
     report = pipeline.compress(source, output, **settings.arguments(), dry_run=dry_run)
     if settings.source_sha256 not in {"", report.source_sha256}:
         log(f"edgekit: warning: {plan} was made for another model than {source}")

@@ -32,7 +32,7 @@ from edgekit.compress.surgery import check_surgery, described, operate
 from edgekit.compress.trust import trusted
 from edgekit.data import load_labelled
 from edgekit.errors import UsageError
-from edgekit.files import check_writable, write_atomic
+from edgekit.files import check_apart, check_writable, write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.activations import RunAs
@@ -108,6 +108,7 @@ def compress(
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     check_surgery(channels, low_rank)
     _check_output(output, dry_run=dry_run)
+    check_apart([output], [source, calibration, preprocess, evaluation])
     check_calibration(calibration, goal, scope, evaluation)
     check_run_form(run_as, int8_floats, calibration)
     if calibration is None and scope == "layer":
