@@ -96,7 +96,7 @@ def compress(
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
+        typer.Option(help="Layers with bits of their own, or float, such as 'conv1:8,fc:float'."),
     ] = None,
     run_as: Annotated[
         RunAs,
@@ -191,7 +191,9 @@ def compress(
         log(f"edgekit: note: {report.run_form.note}")
     if save_plan is not None:
         found = replace(settings, source_sha256=report.source_sha256)
-        if report.run_form is not None:
+        if report.run_form is not None and not report.run_form.layers:
+            found = replace(found, run_as="float")
+        elif report.run_form is not None:
             # What was chosen by time is written down, so that the plan gives the same bytes.
             found = replace(found, run_as=report.run_form.form, int8_floats=report.run_form.floats)
         write_settings(found, save_plan)

@@ -133,6 +133,7 @@ class CompressionReport:
             "kept": [asdict(tensor) for tensor in self.kept],
             "run_form": None if self.run_form is None else self.run_form.to_dict(),
             "changes": dict(self.changes),
+            "uncalibrated": self.uncalibrated,
         }
 
 

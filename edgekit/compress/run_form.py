@@ -115,7 +115,7 @@ def choose_run_form(
     except UsageError as error:
         if run_as != "auto":
             raise
-        return RunFormReport("float", 0, (), 0.0, None, None, None, 0, None, str(error))
+        return not_run_as_int8(str(error))
     unknown = sorted(set(floats or ()) - set(names))
     if unknown:
         raise UsageError(f"{unknown[0]} isn't a layer that could run in 8 bits")
@@ -144,6 +144,11 @@ def choose_run_form(
         speed,
         _note(run_as, form, speed),
     )
+
+
+def not_run_as_int8(why: str) -> RunFormReport:
+    """The report of a model that has no int8 form."""
+    return RunFormReport("float", 0, (), 0.0, None, None, None, 0, None, why)
 
 
 def _able(graph: Graph, model: CompressedModel) -> list[str]:

@@ -64,6 +64,10 @@ class Trust:
         }
 
 
+UNMEASURED: dict[str, Any] = {"original": Trust(1.234567, 2.345678, 0.987654, 1024).to_dict()}
+"""What a manifest will note at the most, for the size of a file that is yet to be measured."""
+
+
 def trusted(
     original: Graph,
     graph: Graph,
@@ -90,12 +94,13 @@ def trusted(
     except (DataError, ModelFileError):
         return {}
     if what is not None and trust.is_lost:
+        give = "give --calibration, " if data.is_noise else ""
         raise CheckFailedError(
             f"{what}, the model no longer answers like the original: same top-1 on "
             f"{trust.agreement:.0%} of {trust.inputs} inputs ({data.origin}), "
             f"{trust.divergence:.2f} nats apart where one answer for all would be "
-            f"{trust.constant:.2f}; remove less, give --calibration, retrain with edgekit "
-            "finetune, or write it all the same with --force"
+            f"{trust.constant:.2f}; remove less, {give}retrain with edgekit finetune, or write it "
+            "all the same with --force"
         )
     return {"original": trust.to_dict()}
 

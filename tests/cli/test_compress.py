@@ -46,7 +46,10 @@ def test_json_holds_the_same_numbers(cli: Cli, tiny_onnx_path: Path, tmp_path: P
         "scope": "global",
         "coder": "rans",
         "calibration": "1/f noise, seed 0",
+        "seed": 0,
+        "run_as": "float",
     }
+    assert report["uncalibrated"] == ""
 
 
 def test_a_dry_run_writes_nothing(cli: Cli, tiny_onnx_path: Path, tmp_path: Path) -> None:
@@ -199,3 +202,16 @@ def test_a_plan_may_be_saved_in_its_own_place(
 
     assert outcome.exit_code == 0
     assert "source_sha256" in plan.read_text()
+
+
+def test_json_says_why_a_model_was_not_calibrated(cli: Cli, tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = make_model(nodes, {"x": ["N", 16]}, {"y": ["N", 16]}, {"w": weights})
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+
+    outcome = cli("compress", tmp_path / "m.onnx", "--dry-run", "--format", "json")
+
+    report = json.loads(outcome.stdout)
+    assert "isn't pictures of a fixed size" in report["uncalibrated"]
+    assert report["recipe"]["calibration"] == "none"
