@@ -66,7 +66,11 @@ def bench(
         ),
     ] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="How pictures of --eval become inputs, such as imagenet.")
+        str | None,
+        typer.Option(
+            help="How pictures of --eval become inputs, such as imagenet; as a packed file says by "
+            "default."
+        ),
     ] = None,
     spin: Annotated[
         bool,
