@@ -36,7 +36,8 @@ from edgekit.graph import load_graph
 from edgekit.packfile import open_packfile
 from edgekit.packfile.activations import RunForm
 from edgekit.race import race
-from edgekit.runtime.parity import agreement, softmax_divergence
+from edgekit.runtime.parity import softmax_divergence
+from edgekit.top1 import agreement
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

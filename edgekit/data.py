@@ -45,6 +45,7 @@ CLASSES = (
 )
 
 _PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+_KINDS = ("images-idx3", "labels-idx1")
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x0803, 0x0801
 _MAX_ELEMENTS = 1 << 28  # a quarter of a gibibyte of pixels; the data set itself has 47 million
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -65,6 +66,11 @@ class Labelled:
     name: str
     split: str
     source: str
+
+    @property
+    def title(self) -> str:
+        """The data set and its part, for reports and manifests."""
+        return f"{self.name} {self.split}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +114,7 @@ def load_labelled(
         inputs, labels = read_pictures(path, preprocess, most=most)
         return Labelled(inputs, labels, path.name, "all", os.fspath(path))
     if is_folder:
+        check_fashion_folder(path)
         return _labelled(read_fashion_mnist(split, folder=path))
     if path.suffix in {".npz", ".npy"}:
         return _labelled_arrays(path)
@@ -143,6 +150,16 @@ def read_fashion_mnist(split: Split, *, folder: str | os.PathLike[str] | None = 
             "package dataset-fashion-mnist, or name the folder with the four .gz files"
         )
     return _read_packaged()
+
+
+def check_fashion_folder(folder: Path) -> None:
+    """Raise DataError for a folder without pictures and without one of Fashion-MNIST's files."""
+    names = [f"{prefix}-{kind}-ubyte.gz" for prefix in _PREFIX.values() for kind in _KINDS]
+    if not any((folder / name).is_file() for name in names):
+        raise DataError(
+            f"no pictures lie in {folder} or one level below it, and none of the four .gz files "
+            "of Fashion-MNIST"
+        )
 
 
 def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, UsageError
 
 
 @contextmanager
@@ -54,6 +54,43 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"can't write {target}: it is a folder; name a file")
     if not target.parent.is_dir():
         raise OutputError(_no_folder(target))
+
+
+def check_apart(
+    outputs: Iterable[str | os.PathLike[str] | None], sources: Iterable[object] = ()
+) -> None:
+    """Say before the work that a result would take the place of a source, or of another result.
+
+    sources: paths, also as `file.py:function`; what names no file, such as None, bytes or a name
+    that edgekit knows, is passed over. Links are followed. Raises UsageError.
+    """
+    named = [Path(output) for output in outputs if output is not None]
+    read = [path for source in sources for path in _files_of(source)]
+    for number, output in enumerate(named):
+        for source in read:
+            if _is_same(output, source):
+                raise UsageError(
+                    f"{output} would take the place of {source}, which is read; name another file"
+                )
+        if any(_is_same(output, other) for other in named[:number]):
+            raise UsageError(f"two results can't be one file, {output}; name another one")
+
+
+def _files_of(source: object) -> list[Path]:
+    """The file that a source names, if it is there."""
+    if not isinstance(source, str | os.PathLike):
+        return []
+    name = os.fspath(source)
+    texts = [name, name.rpartition(":")[0]] if isinstance(name, str) else []
+    return [Path(text) for text in texts if "\0" not in text and Path(text).is_file()][:1]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        # A result that isn't there yet has a place all the same.
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _umask() -> int:

@@ -51,7 +51,7 @@ def list_pictures(folder: Path) -> tuple[list[Path], NDArray[np.int64] | None]:
     """The pictures of a folder in the order of their paths, and their labels (N,), if it has any.
 
     Labels come from labels.csv, or where every picture lies in a subfolder from the subfolders'
-    order by name. Raises DataError.
+    order by name, or by number where all names are numbers. Raises DataError.
     """
     paths = sorted(
         path
@@ -109,7 +109,10 @@ def _labels(folder: Path, paths: Sequence[Path]) -> NDArray[np.int64] | None:
     groups = [path.parent for path in paths]
     if folder in groups:
         return None
-    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    ordered = sorted(set(groups))
+    if all(group.name.isdecimal() for group in ordered):
+        ordered.sort(key=lambda group: int(group.name))
+    numbers = {group: number for number, group in enumerate(ordered)}
     return np.array([numbers[group] for group in groups], np.int64)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 
+_MOST_BYTES = 2**20
+"""A device without an end is no file of settings."""
+
 
 def read_toml(
     path: str | os.PathLike[str], refuse: type[EdgekitError], *, what: str = ""
@@ -21,7 +24,11 @@ def read_toml(
     """
     name = os.fspath(path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise refuse(f"{name} has over {_MOST_BYTES:,} bytes, too many for settings")
+        return tomllib.loads(data.decode())
     except OSError as error:
         label = f"{what} {name}" if what else name
         raise refuse(f"can't read {label}: {error.strerror or error}") from error

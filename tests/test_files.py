@@ -14,8 +14,8 @@ from typing import NoReturn
 
 import pytest
 
-from edgekit.errors import OutputError
-from edgekit.files import atomic_path, write_atomic
+from edgekit.errors import OutputError, UsageError
+from edgekit.files import atomic_path, check_apart, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -187,3 +187,31 @@ def test_a_device_is_refused_and_stays(tmp_path: Path) -> None:
 
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.parametrize("output", ["model.onnx", "./model.onnx", "link.onnx"])
+def test_a_result_never_takes_the_place_of_its_source(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.onnx").write_bytes(b"source")
+    Path("link.onnx").symlink_to("model.onnx")
+
+    with pytest.raises(UsageError, match="would take the place of"):
+        check_apart([output], [tmp_path / "model.onnx"])
+    with pytest.raises(UsageError, match="would take the place of"):
+        check_apart([output], [f"{tmp_path / 'model.onnx'}:factory"])
+
+
+def test_two_results_never_share_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two results"):
+        check_apart([tmp_path / "new", None, tmp_path / "folder" / ".." / "new"])
+
+
+def test_other_files_names_and_bytes_stand_in_no_result_s_way(tmp_path: Path) -> None:
+    (tmp_path / "old.ekp").write_bytes(b"old")
+
+    check_apart(
+        [tmp_path / "old.ekp", tmp_path / "noise", None],
+        [tmp_path / "model.onnx", tmp_path, str(tmp_path / "noise"), b"model", None, "a\0b"],
+    )

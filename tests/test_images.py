@@ -68,6 +68,19 @@ def test_subfolders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> N
     np.testing.assert_allclose(inputs[:, 0, 0, 0], [2, 1, 3], rtol=1e-5)
 
 
+def test_subfolders_named_by_numbers_are_classes_in_the_order_of_the_numbers(
+    tmp_path: Path,
+) -> None:
+    for name in ("0", "1", "10", "2"):
+        _save(tmp_path / name / "a.png", (int(name), 0, 0))
+
+    inputs, labels = read_pictures(tmp_path, SETTINGS)
+
+    assert labels is not None
+    reds = np.rint(inputs[:, 0, 0, 0]).tolist()
+    assert dict(zip(reds, labels.tolist(), strict=True)) == {0: 0, 1: 1, 2: 2, 10: 3}
+
+
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     _save(tmp_path / "a.png", (1, 1, 1))
 
@@ -139,3 +152,13 @@ def test_data_from_a_folder_of_pictures(tmp_path: Path) -> None:
     assert found.inputs.shape == (1, 3, 4, 4)
     assert found.labels is not None
     assert found.name == tmp_path.name
+
+
+def test_a_folder_whose_pictures_are_out_of_reach_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "deep" / "train").mkdir(parents=True)
+    _save(tmp_path / "deep" / "train" / "cat" / "a.png", (1, 1, 1))
+
+    for folder in ("empty", "deep"):
+        with pytest.raises(DataError, match=f"no pictures lie in .*{folder} or one level below"):
+            load_labelled(tmp_path / folder, preprocess=SETTINGS)

@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 
 from edgekit.bench.findings import Accuracy
 from edgekit.data import Labelled, load_labelled
 from edgekit.errors import DataError, UsageError
-from edgekit.preprocess import make_preprocess
-from edgekit.runtime.parity import accuracy
+from edgekit.packfile.preprocessing import recorded_preprocess
+from edgekit.packfile.reader import read_texts
+from edgekit.preprocess import Preprocess, make_preprocess
+from edgekit.runtime.session import is_packed, read_source
+from edgekit.top1 import accuracy
 
 _BATCH = 250
 
 
-def read_labelled(spec: str, preprocess: str | None, shape: tuple[int, ...]) -> Labelled:
-    """Data with labels. shape: of the network's input, for pictures. Raises DataError."""
-    pictures = None if preprocess is None else make_preprocess(preprocess, shape)
+def choose_preprocess(
+    paths: Sequence[Path], preprocess: str | None, shape: tuple[int, ...]
+) -> Preprocess | None:
+    """How pictures become inputs: as named, else as the packed files among the models say.
+
+    shape: of the networks' input. None where nobody says it. Raises DataError for a name that can't
+    be used, and UsageError where the files say different things.
+    """
+    if preprocess is not None:
+        return make_preprocess(preprocess, shape)
+    chosen: tuple[Path, Preprocess] | None = None
+    for path in paths:
+        data = read_source(path)
+        found = recorded_preprocess(read_texts(data).manifest) if is_packed(data) else None
+        if found is None:
+            continue
+        if chosen is not None and found != chosen[1]:
+            raise UsageError(
+                f"{chosen[0].name} and {path.name} take pictures in different ways; say with "
+                "--preprocess which one, or measure them one by one"
+            )
+        chosen = chosen or (path, found)
+    return None if chosen is None else chosen[1]
+
+
+def read_labelled(spec: str, pictures: Preprocess | None) -> Labelled:
+    """Data with labels. pictures: how they become inputs. Raises DataError."""
     labelled = load_labelled(spec, preprocess=pictures)
     if labelled.labels is None:
         raise DataError(f"{labelled.source} has no labels, so there is no accuracy to measure")

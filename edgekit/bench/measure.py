@@ -20,8 +20,8 @@ from edgekit.bench.caution import cautions
 from edgekit.bench.change import meanwhile
 from edgekit.bench.checks import bound_to, check
 from edgekit.bench.cold import cold_start
+from edgekit.bench.evaluate import choose_preprocess, read_labelled
 from edgekit.bench.evaluate import evaluate as evaluate_model
-from edgekit.bench.evaluate import read_labelled
 from edgekit.bench.feed import Feed, make_feed, read_inputs
 from edgekit.bench.findings import Endurance, Profile
 from edgekit.bench.host import read_host
@@ -78,8 +78,8 @@ def bench(
     XnnpackExecutionProvider. affinity: cores to run on. profile: also time each layer. sustain_s:
     seconds of runs without a pause, of each case. evaluate: data with labels, as
     edgekit.data.load_labelled takes them, for top-1 accuracy; preprocess: how its pictures become
-    inputs. run_as: the form that packed files are run in, "float" or "int8"; None for what each
-    says. say: gets a line when a stage begins.
+    inputs, by default as the packed files among the models say. run_as: the form that packed files
+    are run in, "float" or "int8"; None for what each says. say: gets a line when a stage begins.
 
     Warm runs take turns in an order drawn from `seed`, so that all cases share the machine's
     mood; the first run of a turn isn't counted where there are several cases, because it pays for
@@ -139,7 +139,8 @@ def _measure(files: Sequence[Path], settings: Settings, say: Callable[[str], Non
     if settings.evaluate is not None:
         first = next(iter(subjects[0].feed.values()), None)
         shape = () if first is None else first.shape
-        labelled = read_labelled(settings.evaluate, settings.preprocess, shape)
+        pictures = choose_preprocess(files, settings.preprocess, shape)
+        labelled = read_labelled(settings.evaluate, pictures)
     accounts = read_accounts()
     say("cold starts" if settings.cold else "warm runs")
     starts = [_cold_starts(subject, settings) if settings.cold else () for subject in subjects]

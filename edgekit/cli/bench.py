@@ -66,7 +66,11 @@ def bench(
         ),
     ] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="How pictures of --eval become inputs, such as imagenet.")
+        str | None,
+        typer.Option(
+            help="How pictures of --eval become inputs, such as imagenet; as a packed file says by "
+            "default."
+        ),
     ] = None,
     spin: Annotated[
         bool,
@@ -97,7 +101,7 @@ def bench(
     ] = BenchFormat.TABLE,
 ) -> None:
     """Measure load time and latency of models on this machine."""
-    from edgekit.files import write_atomic
+    from edgekit.files import check_apart, write_atomic
     from edgekit.report import latency_files
     from edgekit.report.latency import render_table
 
@@ -109,6 +113,7 @@ def bench(
     for path in outputs:
         if not path.parent.is_dir():
             raise OutputError(f"can't write {path}: there is no folder {path.parent}; create it")
+    check_apart(outputs, [*paths, input_data, evaluate, preprocess])
     printer = None if form is BenchFormat.TABLE else latency_files.renderer(f".{form.value}")
     outcomes = devices.measure(
         on,

@@ -96,7 +96,7 @@ def compress(
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="Layers that stay finer, such as 'conv1:8,fc:float'."),
+        typer.Option(help="Layers with bits of their own, or float, such as 'conv1:8,fc:float'."),
     ] = None,
     run_as: Annotated[
         RunAs,
@@ -143,7 +143,7 @@ def compress(
     from edgekit.compress.goal import Goal, parse_size
     from edgekit.compress.keep import parse_keep
     from edgekit.compress.settings import Settings, read_settings, write_settings
-    from edgekit.files import check_writable
+    from edgekit.files import check_apart, check_writable
     from edgekit.report.compression import render_table
 
     if save_plan is not None:
@@ -178,6 +178,12 @@ def compress(
     if "run_as" in given:
         # What a plan found was for its own form.
         settings = replace(settings, int8_floats=None)
+    # A plan may be written anew in its own place.
+    check_apart([output], [plan])
+    check_apart(
+        [output, save_plan],
+        [source, settings.calibration, settings.preprocess, settings.evaluation],
+    )
     report = pipeline.compress(source, output, **settings.arguments(), dry_run=dry_run)
     if settings.source_sha256 not in {"", report.source_sha256}:
         log(f"edgekit: warning: {plan} was made for another model than {source}")
@@ -185,7 +191,9 @@ def compress(
         log(f"edgekit: note: {report.run_form.note}")
     if save_plan is not None:
         found = replace(settings, source_sha256=report.source_sha256)
-        if report.run_form is not None:
+        if report.run_form is not None and not report.run_form.layers:
+            found = replace(found, run_as="float")
+        elif report.run_form is not None:
             # What was chosen by time is written down, so that the plan gives the same bytes.
             found = replace(found, run_as=report.run_form.form, int8_floats=report.run_form.floats)
         write_settings(found, save_plan)

@@ -71,6 +71,7 @@ def finetune(
     """
     from edgekit.files import write_atomic
     from edgekit.report.finetuning import render_card, render_table
+    from edgekit.train.chain import CARD
     from edgekit.train.finetune import finetune as run
     from edgekit.train.recipe import with_bits_per_weight
     from edgekit.train.recipe_file import read_recipe
@@ -115,7 +116,7 @@ def finetune(
     }
     given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
     command = shlex.join(["edgekit", "finetune", source, *chain.from_iterable(given)])
-    write_atomic(output / "model.md", render_card(report, command).encode())
+    write_atomic(output / CARD, render_card(report, command).encode())
     show(report, render_table, form)
 
 

@@ -43,12 +43,13 @@ def inspect(
 
 
 def _analyze(path: Path, data: str | None, picture: Path | None, form: Format) -> None:
-    from edgekit.files import write_atomic
+    from edgekit.files import check_apart, write_atomic
     from edgekit.inspect import analyze
     from edgekit.report import analysis
 
     if data is None:
         raise UsageError("--analyze needs --data: fashion-mnist, a folder or an .npz file")
+    check_apart([picture], [path, data])
     report = analyze.analyze(path, data)
     if picture is not None:
         write_atomic(picture, analysis.picture(report))

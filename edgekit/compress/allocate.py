@@ -57,8 +57,8 @@ def round_to_grid(layer: Layer, steps: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.asarray(np.clip(codes, -layer.limit, layer.limit), np.int8)
 
 
-def entropy_bits(codes: Codes) -> float:
-    """Zero-order entropy of all codes together, in bits, and a guess of their table's."""
+def coded_bits(codes: Codes) -> float:
+    """Bits that codes take: their zero-order entropy, all together, and a guess of their table."""
     counts = np.bincount(codes.view(np.uint8).ravel(), minlength=256)
     counts = counts[counts > 0]
     shares = counts / codes.size
@@ -73,7 +73,7 @@ def factor_for_bits(layers: Sequence[Layer], target_bits: float) -> float:
 
     def bits(factor: float) -> float:
         return sum(
-            entropy_bits(round_to_grid(layer, channel_steps(layer, factor))) for layer in layers
+            coded_bits(round_to_grid(layer, channel_steps(layer, factor))) for layer in layers
         )
 
     return bisect(bits, target_bits, name="bits")

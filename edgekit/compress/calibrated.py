@@ -42,6 +42,7 @@ from edgekit.errors import DataError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.tensors import dequantize
+from edgekit.top1 import agreement
 
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
@@ -240,11 +241,10 @@ class Calibration:
     def _judged(self, found: Calibrated) -> Calibrated:
         answers = self._probe.answers(self._measured.restored(found), self._held_back)
         off = total_divergence(self._reference, answers)
-        same = _classes(answers[0]) == _classes(self._reference[0])
         return replace(
             found,
             divergence=off,
-            agreement=float(np.mean(same)),
+            agreement=agreement(self._reference[0], answers[0]),
             held_back=sum(map(len, self._probe.batches(self._held_back))),
         )
 
@@ -257,8 +257,3 @@ def followed_layers(graph: Graph, keep: Mapping[str, Keep]) -> tuple[Layer, ...]
         if weight.dtype == "float32" and is_coded(weight) and keep.get(weight.name) != "float"
     }
     return tuple(layer for layer in find_layers(graph) if layer.weight in followed)
-
-
-def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-    classes: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
-    return classes

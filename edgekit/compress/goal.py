@@ -23,13 +23,16 @@ NOISE = "noise"
 PLAIN = "none"
 """No calibration: every weight goes to its nearest level."""
 
-_NOISE_INPUTS = 64
+_ALL_NOISE_INPUTS = 64
+"""Where there is nothing but noise; beside pictures there is less (edgekit.compress.calibrated)."""
 _HELD_BACK = 5
 """One of so many inputs is held back to judge."""
 _MOST_INPUTS = 1024
 _MOST_ELEMENTS = 128 * 3 * 224 * 224
 """Inputs that are held at once: 128 colour pictures, or more smaller ones."""
-_SEED = 0
+_LARGEST = 1e12
+SEED = 0
+"""Of every random choice of a run."""
 
 CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
 
@@ -95,10 +98,20 @@ def calibration_inputs(
     edgekit.data.load_labelled takes, an array (N, ...), or batches (n, ...) to iterate over, of
     which the first are taken. preprocess: how pictures become inputs. Raises DataError.
     """
+    found = _inputs(graph, spec, preprocess)
+    _check_finite(found.inputs)
+    return found
+
+
+def _inputs(
+    graph: Graph, spec: CalibrationSource, preprocess: Preprocess | None
+) -> CalibrationInputs:
     if isinstance(spec, np.ndarray):
-        return CalibrationInputs(_spread(spec.astype(np.float32)), "given inputs")
+        if not spec.ndim:
+            raise DataError("calibration inputs are an array (N, ...), got a single number")
+        return CalibrationInputs(_spread(_numbers(spec)), "given inputs")
     if spec == NOISE:
-        return noise_inputs(graph, _SEED)
+        return noise_inputs(graph, SEED)
     if not isinstance(spec, str | os.PathLike):
         return CalibrationInputs(_gathered(spec), "given inputs")
     is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()
@@ -108,7 +121,7 @@ def calibration_inputs(
         preprocess=preprocess,
         most=None if preprocess is None else _most(math.prod(preprocess.shape)),
     )
-    return CalibrationInputs(_spread(found.inputs), f"{found.name} {found.split}")
+    return CalibrationInputs(_spread(found.inputs), found.title)
 
 
 def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
@@ -118,7 +131,7 @@ def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
     input leaves sizes open.
     """
     batch, *shape = _input_sizes(graph)
-    count = min(max(_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
+    count = min(max(_ALL_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
     noise = natural_noise(count, tuple(shape), np.random.default_rng(seed))
     return CalibrationInputs(noise, f"1/f noise, seed {seed}", is_noise=True)
 
@@ -164,12 +177,29 @@ def _gathered(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _numbers(batch: object) -> NDArray[np.float32]:
     try:
-        return np.asarray(batch, np.float32)
+        array = np.asarray(batch)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(array.dtype)
+        # What float32 can't hold becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            return np.asarray(array, np.float32)
     except (TypeError, ValueError) as error:
+        kind = type(batch).__name__
+        if isinstance(batch, np.ndarray):
+            kind = f"an array of {batch.dtype}"
         raise DataError(
-            "calibration batches must be arrays of inputs without labels, got "
-            f"{type(batch).__name__}"
+            f"calibration batches must be arrays of inputs without labels, got {kind}"
         ) from error
+
+
+def _check_finite(inputs: NDArray[np.float32]) -> None:
+    """Raise DataError for NaN, infinity, and numbers whose squares float32 can't sum."""
+    # NaN is neither smaller nor larger than anything.
+    if inputs.size and not max(inputs.max(), -inputs.min()) <= _LARGEST:
+        raise DataError(
+            f"calibration inputs hold NaN, infinity or numbers beyond {_LARGEST:g}; give them as "
+            "the model takes them"
+        )
 
 
 def _most(elements: int) -> int:

@@ -19,7 +19,7 @@ from edgekit.compress.goal import (
     is_plain,
 )
 from edgekit.compress.keep import Keep, kept_layers
-from edgekit.compress.plan import Scope, is_coded
+from edgekit.compress.plan import Method, Scope, is_coded
 from edgekit.errors import DataError, ModelFileError, PlanError, UsageError
 from edgekit.graph import Graph
 from edgekit.graph.inputs import input_shapes
@@ -32,6 +32,7 @@ _MOST_ELEMENTS = 3 * 640 * 640
 """Of a picture. In a larger model, or with larger pictures, noise would take minutes and
 gigabytes."""
 _ASK = "--calibration noise does it all the same"
+_ALL_FLOAT = "every layer stays float"
 _UNFIT = {
     *("Bernoulli", "Multinomial"),
     *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
@@ -57,14 +58,24 @@ def check_calibration(
 
 
 def check_run_form(
-    run_as: RunAs, int8_floats: Sequence[str] | None, calibration: CalibrationSource | None
+    run_as: RunAs,
+    int8_floats: Sequence[str] | None,
+    calibration: CalibrationSource | None,
+    scope: Scope,
+    method: Method,
 ) -> None:
-    """Raise PlanError or UsageError where a run form lacks the inputs it is calibrated on."""
+    """Raise UsageError for a run form that these settings rule out, before any work."""
     check_run_as(run_as)
-    has_inputs = calibration is not None and not is_plain(calibration)
-    if (run_as != "float" or int8_floats is not None) and not has_inputs:
+    if run_as == "float" and int8_floats is None:
+        return
+    if is_plain(calibration) or (calibration is None and scope != "global"):
         raise UsageError(
-            "8-bit activations need calibration inputs: --calibration DATA, or noise without any"
+            "8-bit activations are calibrated: leave out --calibration none and --scope layer"
+        )
+    if method == "codebook" and run_as != "auto":
+        raise UsageError(
+            "a codebook's weights can't be multiplied in 8 bits: leave out --method codebook, or "
+            "--run-as int8"
         )
 
 
@@ -74,15 +85,24 @@ def choose_inputs(
     goal: Goal,
     pictures: Preprocess | None,
     keep: Mapping[str, Keep] | None,
+    *,
+    is_int8: bool = False,
 ) -> tuple[CalibrationInputs | None, str]:
     """Inputs as asked for, or noise; or none, and why none.
 
-    goal: without inputs it is met on noise. pictures: how pictures become inputs. keep: layers that
-    stay finer or float. Raises DataError, and PlanError for a layer to keep that there isn't.
+    goal: without inputs it is met on noise. pictures: how pictures become inputs. keep: layers with
+    bits of their own, or float. is_int8: whether activations are calibrated too, without inputs on
+    noise. Raises DataError, and PlanError for a layer to keep that there isn't, and where no layer
+    is left to calibrate.
     """
     if is_plain(calibration):
         return None, ""
-    if calibration is not None or goal.is_set:
+    if calibration is not None or goal.is_set or is_int8:
+        if _all_float(graph, keep or {}):
+            raise PlanError(
+                f"{_ALL_FLOAT}, so there is nothing to calibrate: keep fewer, or leave out "
+                "--calibration, bounds and --run-as"
+            )
         return calibration_inputs(
             graph, NOISE if calibration is None else calibration, pictures
         ), ""
@@ -132,7 +152,16 @@ def _unsuited(graph: Graph, keep: Mapping[str, Keep]) -> str:
     unfit = sorted({node.op_type for node in all_nodes(model.graph)} & _UNFIT)
     if unfit:
         return f"the model has {unfit[0]}, so its answers can't be compared"
+    if _all_float(graph, keep):
+        return _ALL_FLOAT
     coded = [weight.name for weight in graph.weights if is_coded(weight)]
     if not followed_layers(graph, kept_layers(keep, coded)):
         return "calibration can follow none of the model's layers"
     return ""
+
+
+def _all_float(graph: Graph, keep: Mapping[str, Keep]) -> bool:
+    """Whether `keep` leaves no layer to be coded."""
+    coded = [weight.name for weight in graph.weights if is_coded(weight)]
+    kept = kept_layers(keep, coded)
+    return bool(coded) and all(kept.get(name) == "float" for name in coded)

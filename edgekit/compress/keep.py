@@ -1,4 +1,4 @@
-"""Layers that stay finer than the rest: `conv1:8, fc:float`."""
+"""Layers with bits of their own, finer than the rest or coarser: `conv1:8, fc:float`."""
 
 from __future__ import annotations
 

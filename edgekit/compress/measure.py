@@ -133,6 +133,7 @@ class CompressionReport:
             "kept": [asdict(tensor) for tensor in self.kept],
             "run_form": None if self.run_form is None else self.run_form.to_dict(),
             "changes": dict(self.changes),
+            "uncalibrated": self.uncalibrated,
         }
 
 
@@ -176,7 +177,7 @@ def layer_reports(
     return layers, (*parts.items(), ("padding", padding))
 
 
-def entropy_bits(codes: NDArray[np.int8] | NDArray[np.uint8]) -> float:
+def bits_per_code(codes: NDArray[np.int8] | NDArray[np.uint8]) -> float:
     """Zero-order entropy of codes of one byte, in bits a code."""
     flat = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
     counts = np.zeros(256, np.int64)
@@ -189,7 +190,7 @@ def entropy_bits(codes: NDArray[np.int8] | NDArray[np.uint8]) -> float:
 def _coding(weight: Weight, tensor: CompressedTensor) -> tuple[str, int, float]:
     """Method, nominal bits and entropy."""
     if isinstance(tensor, CodedTensor):
-        entropy = entropy_bits(tensor.codes)
+        entropy = bits_per_code(tensor.codes)
         if tensor.codebook is not None:
             return "codebook", max(1, int(np.ceil(np.log2(tensor.codebook.size)))), entropy
         largest = int(np.abs(tensor.codes.astype(np.int16)).max(initial=1))

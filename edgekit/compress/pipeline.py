@@ -15,7 +15,7 @@ from edgekit import __version__
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.carry_out import carry_out
-from edgekit.compress.goal import PLAIN, CalibrationSource, Goal
+from edgekit.compress.goal import PLAIN, SEED, CalibrationSource, Goal
 from edgekit.compress.inputs import check_calibration, check_run_form, choose_inputs
 from edgekit.compress.keep import Keep
 from edgekit.compress.measure import (
@@ -25,20 +25,25 @@ from edgekit.compress.measure import (
     measure_fidelity,
 )
 from edgekit.compress.plan import Method, Plan, Scope, check_recipe, make_plan
-from edgekit.compress.quality import Judge, quality_wish
+from edgekit.compress.quality import Judge, judged_later, quality_wish
 from edgekit.compress.rounding import Calibrated
-from edgekit.compress.run_form import RunFormReport, choose_run_form, reserved_bytes
+from edgekit.compress.run_form import (
+    RunFormReport,
+    choose_run_form,
+    not_run_as_int8,
+    reserved_bytes,
+)
 from edgekit.compress.search import within_divergence, within_quality, within_size
 from edgekit.compress.surgery import check_surgery, described, operate
-from edgekit.compress.trust import trusted
-from edgekit.data import load_labelled
+from edgekit.compress.trust import UNMEASURED, trusted
+from edgekit.data import Labelled, load_labelled
 from edgekit.errors import UsageError
-from edgekit.files import check_writable, write_atomic
+from edgekit.files import check_apart, check_writable, write_atomic
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.packfile.activations import RunAs
 from edgekit.packfile.writer import CoderName, measure, pack
-from edgekit.preprocess import make_preprocess
+from edgekit.preprocess import Preprocess, make_preprocess
 from edgekit.tensors import CodedTensor, CompressedModel
 
 NO_GOAL = Goal()
@@ -86,10 +91,11 @@ def compress(
         calibration inputs it is met on noise.
     evaluation: data that measure the result, as edgekit.data.load_labelled takes them; a goal of
         agreement or accuracy is met on them. It needs calibration.
-    keep: layers that stay finer, by name or pattern: bits of their codes, or "float". They aren't
-        pruned.
+    keep: layers with bits of their own, finer or coarser, or "float", by name or pattern. They
+        aren't pruned.
     run_as: how the file is run: "int8" also calibrates activations, so that layers multiply in 8
-        bits; "auto" takes the form that is faster on this machine. It needs calibration inputs.
+        bits; "auto" takes the form that is faster on this machine. Without calibration inputs noise
+        stands in.
     int8_floats: layers that stay float in the int8 form, by the names of their weights; without
         them they are looked for, by their errors and by time on this machine. With run_as "float"
         the file has an int8 form too, but says float.
@@ -108,15 +114,19 @@ def compress(
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     check_surgery(channels, low_rank)
-    _check_output(output, dry_run=dry_run)
+    _check_output(output, [source, calibration, preprocess, evaluation], dry_run=dry_run)
     check_calibration(calibration, goal, scope, evaluation)
-    check_run_form(run_as, int8_floats, calibration)
+    check_run_form(run_as, int8_floats, calibration, scope, method)
     if calibration is None and scope == "layer":
         # The ranking inside each layer is that of the plain magnitudes.
         calibration = PLAIN
     graph = load_graph(source)
     pictures = None if preprocess is None else make_preprocess(preprocess, _first_shape(graph))
-    inputs, uncalibrated = choose_inputs(graph, calibration, goal, pictures, keep)
+    has_int8 = run_as != "float" or int8_floats is not None
+    inputs, uncalibrated = choose_inputs(
+        graph, calibration, goal, pictures, keep, is_int8=has_int8 and run_as != "auto"
+    )
+    judged = _judged_on(evaluation, pictures, uncalibrated if inputs is None else None)
     original = graph
     surgery = operate(graph, inputs, channels=channels, low_rank=low_rank, keep=keep)
     graph = surgery.graph
@@ -129,22 +139,27 @@ def compress(
         scope=scope,
         keep=keep,
     )
-    name, kept = graph.name, graph.kept
-    source_bytes, source_sha256 = graph.source_bytes, graph.source_sha256
-    recipe = {**plan.recipe(), "coder": coder, **surgery.recipe}
+    name, kept, source_bytes = graph.name, graph.kept, graph.source_bytes
+    source_sha256 = graph.source_sha256
+    recipe = plan.recipe() | {
+        "sparsity": sparsity,
+        "coder": coder,
+        "calibration": PLAIN if inputs is None else inputs.origin,
+        "seed": SEED,
+        "run_as": "float",
+        **{key: value for key, value in asdict(goal).items() if value is not None},
+        **surgery.recipe,
+        **({} if judged is None else {"evaluation": judged.title}),
+    }
+    facts = {
+        "recipe": recipe,
+        "preprocessing": None if pictures is None else pictures.to_dict(),
+    }
     run_form: RunFormReport | None = None
     if inputs is None:
-        if evaluation is not None:
-            raise UsageError(f"--eval goes with calibration, and {uncalibrated}")
         model, fidelities = apply_plan(graph, plan)
+        run_form = not_run_as_int8(f"the file says float: {uncalibrated}") if has_int8 else None
     else:
-        recipe |= {"sparsity": sparsity, "calibration": inputs.origin}
-        recipe |= {key: value for key, value in asdict(goal).items() if value is not None}
-        judged = (
-            None
-            if evaluation is None
-            else load_labelled(evaluation, preprocess=pictures, most=_MOST_EVALUATED)
-        )
         calibrated = Calibration(
             graph,
             inputs.inputs,
@@ -154,7 +169,7 @@ def compress(
             original=Probe(original, inputs.inputs) if surgery.changes else None,
         )
         judge = None if judged is None else Judge(calibrated, judged)
-        has_int8 = run_as != "float" or int8_floats is not None
+        later = _measured_later(judged, is_cut=bool(sparsity or surgery.changes))
         reserved = reserved_bytes(apply_plan(graph, plan)[0]) if has_int8 else 0
         found = _meet(
             goal,
@@ -162,19 +177,21 @@ def compress(
             plan,
             calibration=calibrated,
             judge=judge,
-            packed_bytes=lambda model: len(pack(model, coder=coder)) + reserved,
+            packed_bytes=lambda model: (
+                len(pack(_noted(model, facts, later), coder=coder)) + reserved
+            ),
         )
         model, fidelities = apply_plan(graph, plan, found)
         if judge is not None:
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
         if has_int8:
-            run_form = choose_run_form(graph, model, inputs.inputs, run_as, int8_floats)
+            run_form = choose_run_form(original, model, inputs.inputs, run_as, int8_floats)
     if sparsity or surgery.changes:
         what = None if force else described(sparsity, channels, low_rank)
         model.manifest["metrics"] |= trusted(original, graph, model, inputs, what)
-    model.manifest["recipe"] |= {"sparsity": sparsity, **surgery.recipe}
-    if pictures is not None:
-        model.manifest["preprocessing"] = pictures.to_dict()
+    if run_form is not None:
+        recipe["run_as"] = run_form.form
+    model = _noted(model, facts)
     # The float weights aren't needed any more, and a packed file is made in memory.
     del graph, original
     data = pack(model, coder=coder)
@@ -223,6 +240,22 @@ def apply_plan(
     return CompressedModel(tensors, graph.skeleton, _manifest(graph, plan, found)), fidelities
 
 
+def _judged_on(
+    evaluation: str | os.PathLike[str] | None, pictures: Preprocess | None, uncalibrated: str | None
+) -> Labelled | None:
+    """Evaluation data, if any. uncalibrated: why there is no calibration; None where there is."""
+    if evaluation is None:
+        return None
+    if uncalibrated is not None:
+        raise UsageError(f"--eval goes with calibration, and {uncalibrated}")
+    return load_labelled(evaluation, preprocess=pictures, most=_MOST_EVALUATED)
+
+
+def _measured_later(judged: Labelled | None, *, is_cut: bool) -> dict[str, Any]:
+    """Metrics that come into the manifest after a size has been met, as long as they can be."""
+    return (UNMEASURED if is_cut else {}) | ({} if judged is None else judged_later(judged))
+
+
 def _meet(
     goal: Goal,
     graph: Graph,
@@ -245,6 +278,14 @@ def _meet(
             lambda found: packed_bytes(apply_plan(graph, plan, found)[0]),
         )
     return calibration.at_bits(plan.bits)
+
+
+def _noted(
+    model: CompressedModel, facts: Mapping[str, Any], metrics: Mapping[str, Any] | None = None
+) -> CompressedModel:
+    """A model with more facts and metrics in its manifest."""
+    measured = model.manifest["metrics"] | dict(metrics or {})
+    return replace(model, manifest={**model.manifest, **facts, "metrics": measured})
 
 
 def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, Any]:
@@ -276,8 +317,11 @@ def _first_shape(graph: Graph) -> tuple[int, ...]:
     return next(iter(input_shapes(graph.empty_model()).values()), ())
 
 
-def _check_output(output: str | os.PathLike[str] | None, *, dry_run: bool) -> None:
+def _check_output(
+    output: str | os.PathLike[str] | None, sources: Sequence[object], *, dry_run: bool
+) -> None:
     if output is not None:
         check_writable(output)
+        check_apart([output], sources)
     elif not dry_run:
         raise UsageError("compress needs a file to write; only a dry run goes without")

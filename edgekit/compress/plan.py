@@ -40,7 +40,7 @@ class LayerPlan:
 class Plan:
     """What is to be done: the recipe as the user gave it, and each layer's share.
 
-    Tensors that aren't listed are stored. keep: layers that stay finer, by name.
+    Tensors that aren't listed are stored. keep: bits of their own, or "float", by name.
     """
 
     bits: int

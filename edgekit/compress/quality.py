@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import Goal
 from edgekit.compress.rounding import Calibrated
 from edgekit.data import Labelled
 from edgekit.errors import UsageError
+from edgekit.top1 import classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ class Evaluation:
     reference_accuracy: float | None
 
 
+def judged_later(data: Labelled) -> dict[str, Any]:
+    """What a manifest will note of evaluation data at the most, before anything is measured."""
+    third = 1 / 3
+    inputs = len(data.inputs)
+    return {"evaluation": asdict(Evaluation(data.title, inputs, third, third / 2, third * 2))}
+
+
 class Judge:
     """Measures calibrated models on evaluation data.
 
@@ -35,7 +43,7 @@ class Judge:
     def __init__(self, calibration: Calibration, data: Labelled) -> None:
         self._calibration = calibration
         self._data = data
-        self._reference = _classes(calibration.outputs(data.inputs, None))
+        self._reference = classes(calibration.outputs(data.inputs, None))
         self._labels = None if data.labels is None else data.labels[: len(self._reference)]
         self._known: dict[Calibrated, Evaluation] = {}
 
@@ -51,15 +59,13 @@ class Judge:
         return self._known[found]
 
     def _measure(self, found: Calibrated) -> Evaluation:
-        classes = _classes(self._calibration.outputs(self._data.inputs, found))
+        found_classes = classes(self._calibration.outputs(self._data.inputs, found))
         before = after = None
         if self._labels is not None:
             before = float(np.mean(self._reference == self._labels))
-            after = float(np.mean(classes == self._labels))
-        same = float(np.mean(classes == self._reference))
-        return Evaluation(
-            f"{self._data.name} {self._data.split}", len(classes), same, after, before
-        )
+            after = float(np.mean(found_classes == self._labels))
+        same = float(np.mean(found_classes == self._reference))
+        return Evaluation(self._data.title, len(found_classes), same, after, before)
 
 
 def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool]:
@@ -87,8 +93,3 @@ def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool
         return same >= least
 
     return agrees
-
-
-def _classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-    classes: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
-    return classes

@@ -31,6 +31,7 @@ from edgekit.packfile.int8_layers import int8_layers
 from edgekit.packfile.qdq import as_int8, check_opset
 from edgekit.race import race
 from edgekit.tensors import CompressedModel, dequantize
+from edgekit.top1 import agreement
 
 SHARES = (0.0, 1e-5, 1e-4, 3e-4, 1e-3)
 """Of a value's numbers that may be cut off at either end, one of which is chosen for all."""
@@ -114,7 +115,7 @@ def choose_run_form(
     except UsageError as error:
         if run_as != "auto":
             raise
-        return RunFormReport("float", 0, (), 0.0, None, None, None, 0, None, str(error))
+        return not_run_as_int8(str(error))
     unknown = sorted(set(floats or ()) - set(names))
     if unknown:
         raise UsageError(f"{unknown[0]} isn't a layer that could run in 8 bits")
@@ -137,12 +138,17 @@ def choose_run_form(
         best.floats,
         search.share,
         total_divergence(expected, answers),
-        _agreement(expected[0], answers[0]),
+        agreement(expected[0], answers[0]),
         total_divergence(expected, search.float_form.answers(inputs=held_back)),
         sum(map(len, best.probe.batches(held_back))),
         speed,
         _note(run_as, form, speed),
     )
+
+
+def not_run_as_int8(why: str) -> RunFormReport:
+    """The report of a model that has no int8 form."""
+    return RunFormReport("float", 0, (), 0.0, None, None, None, 0, None, why)
 
 
 def _able(graph: Graph, model: CompressedModel) -> list[str]:
@@ -258,12 +264,6 @@ def _least(tried: Sequence[_Candidate]) -> _Candidate:
         for seconds, candidate in zip(times, tried, strict=True)
     ]
     return tried[int(np.argmin(costs))]
-
-
-def _agreement(reference: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
-    rows = len(answers)
-    same = reference.reshape(rows, -1).argmax(1) == answers.reshape(rows, -1).argmax(1)
-    return float(np.mean(same))
 
 
 def _note(run_as: RunAs, form: RunForm, speed: float | None) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compress.allocate import entropy_bits
+from edgekit.compress.allocate import coded_bits
 from edgekit.compress.cluster import cluster
 from edgekit.compress.levels import SharedLevels
 
@@ -132,7 +132,7 @@ def _shared(filters: Filters, gains: NDArray[np.float32], bits: int) -> Shared:
             codes[filters.pruned] = 0
     halves = levels.values.size + (gains.size if gains.ndim else 0)
     error, squared = _errors(filters, levels, codes)
-    return Shared(levels, codes, error, squared, entropy_bits(codes) + 16 * halves)
+    return Shared(levels, codes, error, squared, coded_bits(codes) + 16 * halves)
 
 
 def _reaching(

@@ -88,7 +88,10 @@ def operate(
         ]
         graph = _renewed(graph, split.model.SerializeToString())
     changes["multiply_adds_left"] = count(graph).multiply_adds
-    return Surgery(graph, changes, {"channels": channels, "low_rank": low_rank})
+    recipe = {"channels": channels} if channels < 1 else {}
+    if low_rank is not None:
+        recipe["low_rank"] = low_rank
+    return Surgery(graph, changes, recipe)
 
 
 def _renewed(graph: Graph, model: bytes) -> Graph:

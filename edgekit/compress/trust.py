@@ -14,6 +14,7 @@ from edgekit.compress.goal import CalibrationInputs, noise_inputs
 from edgekit.errors import CheckFailedError, DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.tensors import CompressedModel, dequantize
+from edgekit.top1 import agreement
 
 _LEAST_AGREEMENT = 0.9
 _MOST_LOST = 0.6
@@ -63,6 +64,10 @@ class Trust:
         }
 
 
+UNMEASURED: dict[str, Any] = {"original": Trust(1.234567, 2.345678, 0.987654, 1024).to_dict()}
+"""What a manifest will note at the most, for the size of a file that is yet to be measured."""
+
+
 def trusted(
     original: Graph,
     graph: Graph,
@@ -89,12 +94,13 @@ def trusted(
     except (DataError, ModelFileError):
         return {}
     if what is not None and trust.is_lost:
+        give = "give --calibration, " if data.is_noise else ""
         raise CheckFailedError(
             f"{what}, the model no longer answers like the original: same top-1 on "
             f"{trust.agreement:.0%} of {trust.inputs} inputs ({data.origin}), "
             f"{trust.divergence:.2f} nats apart where one answer for all would be "
-            f"{trust.constant:.2f}; remove less, give --calibration, retrain with edgekit "
-            "finetune, or write it all the same with --force"
+            f"{trust.constant:.2f}; remove less, {give}retrain with edgekit finetune, or write it "
+            "all the same with --force"
         )
     return {"original": trust.to_dict()}
 
@@ -105,13 +111,11 @@ def measure_trust(reference: Answers, answers: Answers) -> Trust:
     The largest outputs are those of the first (N, ...). Raises DataError for answers that can't be
     compared.
     """
-    count = len(reference[0])
-    same = reference[0].reshape(count, -1).argmax(1) == answers[0].reshape(count, -1).argmax(1)
     return Trust(
         total_divergence(reference, answers),
         total_divergence(reference, tuple(map(constant_answer, reference))),
-        float(same.mean()),
-        count,
+        agreement(reference[0], answers[0]),
+        len(reference[0]),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from edgekit.embed import c, cpp, python, web
 from edgekit.embed.app import App, EmbeddedTensor, OutputType, make_app, read_labels
 from edgekit.errors import DataError, OutputError, UsageError
-from edgekit.files import write_atomic
+from edgekit.files import check_apart, write_atomic
 from edgekit.packfile import PackedModel, open_packfile, pack
 from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.layout import Coder
@@ -93,6 +93,7 @@ def embed(
             "and --static-buffer go with --to c"
         )
     model = open_packfile(packed)
+    given = model.data
     form = _run_form(model, target, run_as)
     if form == "int8":
         model = open_packfile(pack(int8_model(model), coder=_coder(model)))
@@ -111,6 +112,8 @@ def embed(
     _check_labels(app)
     contents = TARGETS[target](app)
     folder = Path(output)
+    # An app's own copy of the file may be made again from itself.
+    check_apart([folder / name for name, data in contents.items() if data != given], [packed])
     for name in contents:
         if (folder / name).is_dir():
             raise OutputError(f"can't write {folder / name}: a folder is in its place")

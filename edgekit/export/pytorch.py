@@ -35,7 +35,7 @@ from edgekit.export.parity import TOLERANCE, BatchParity, check_parity, run_modu
 from edgekit.export.simplify import simplify as simplify_graph
 from edgekit.export.source import Source, load_source
 from edgekit.export.text import brief
-from edgekit.files import write_atomic
+from edgekit.files import check_apart, write_atomic
 
 OPSET = 20
 """The one that torch's exporter writes by itself; onnxruntime 1.17 and later run it."""
@@ -108,6 +108,7 @@ def export(
     if not Path(output).parent.is_dir():
         # Also found when the file is written, but that is half a minute of work later.
         raise OutputError(f"can't write {output}: its folder doesn't exist; create it first")
+    check_apart([output], [source, weights])
     loaded = load_source(source, weights=weights, input_shape=input_shape)
     notes: list[str] = []
     exported = _export(loaded, opset, notes)

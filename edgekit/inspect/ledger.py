@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from edgekit.compress.measure import entropy_bits
+from edgekit.compress.measure import bits_per_code
 from edgekit.count import Share, count
 from edgekit.footprint import Footprint, measure_footprint
 from edgekit.graph import load_graph
@@ -136,7 +136,7 @@ def _packed_entry(record: TensorRecord, tensor: CompressedTensor, taken: int) ->
     values, entropy = "", None
     if isinstance(tensor, CodedTensor):
         elements: NDArray[Any] = tensor.codes
-        entropy = entropy_bits(tensor.codes)
+        entropy = bits_per_code(tensor.codes)
         if tensor.codebook is not None:
             values = f"codebook of {tensor.codebook.size}"
         elif record.scale_kind is not layout.ScaleKind.NONE:

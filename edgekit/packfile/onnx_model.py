@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edgekit.errors import CorruptError, OutputError, UsageError
-from edgekit.files import write_atomic
+from edgekit.files import check_apart, write_atomic
 from edgekit.packfile.activations import RunForm
 from edgekit.packfile.qdq import int8_model
 from edgekit.packfile.reader import Source, open_packfile
@@ -48,6 +48,7 @@ def decompress(
     """
     if run_as not in get_args(RunForm):
         raise UsageError(f"run_as must be {' or '.join(get_args(RunForm))}, got {run_as!r}")
+    check_apart([output], [source])
     packed = open_packfile(source)
     if run_as == "int8":
         model = to_model_proto(int8_model(packed))

@@ -7,10 +7,11 @@ import os
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from edgekit.errors import CorruptError, DataError
+from edgekit.errors import CorruptError
 from edgekit.graph.inputs import input_shapes, shape_of
+from edgekit.packfile.preprocessing import recorded_preprocess
 from edgekit.packfile.reader import PackedModel
-from edgekit.preprocess import Preprocess, from_dict, make_preprocess
+from edgekit.preprocess import Preprocess, make_preprocess
 
 
 def packed_preprocess(
@@ -23,11 +24,7 @@ def packed_preprocess(
     """
     if spec is not None:
         return make_preprocess(spec, first_input_shape(packed))
-    recorded = packed.manifest.get("preprocessing")
-    try:
-        return None if recorded is None else from_dict(recorded)
-    except DataError as error:
-        raise CorruptError(f"the manifest's preprocessing: {error}") from error
+    return recorded_preprocess(packed.manifest)
 
 
 def first_input_shape(packed: PackedModel) -> tuple[int, ...]:

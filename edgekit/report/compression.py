@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from edgekit.compress.goal import PLAIN
 from edgekit.compress.measure import CompressionReport, LayerReport
 from edgekit.compress.run_form import RunFormReport
 
@@ -124,7 +125,8 @@ def _changes(changes: Mapping[str, Any]) -> list[str]:
 
 def _original(measured: Mapping[str, Any], data: str | None) -> str:
     # Noise that a model was calibrated on is no judge of it.
-    where = "fresh 1/f noise" if data is None or data.startswith("1/f noise") else data
+    is_judge = data not in {None, PLAIN} and not str(data).startswith("1/f noise")
+    where = data if is_judge else "fresh 1/f noise"
     return (
         f"against the original on {measured['inputs']} inputs ({where}): "
         f"{measured['divergence']:.4f} nats, same top-1 {measured['agreement']:.1%}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekit.bench.reading import read_report
 from edgekit.bench.results import BenchReport
 from edgekit.errors import MissingDependencyError, UsageError
-from edgekit.files import write_atomic
+from edgekit.files import check_apart, write_atomic
 from edgekit.report.latency_text import render_csv, render_markdown
 
 Renderer = Callable[[Sequence[BenchReport]], str]
@@ -31,6 +31,7 @@ def report(
     if not paths:
         raise UsageError("no report to show")
     render = renderer(Path(output).suffix, title)
+    check_apart([output], paths)
     write_atomic(output, render([read_report(path) for path in paths]).encode())
 
 

@@ -38,7 +38,8 @@ def render_table(report: VerifyReport) -> RenderableType:
         parts += [Text(), _worst("layer output", report.answers.layers)]
         parts += [Text(), _worst("weight", report.answers.weights)]
     if report.blame is not None:
-        parts += [Text(), _blame(report.blame), Text(), Text(_advice(report.blame))]
+        table: list[RenderableType] = [_blame(report.blame), Text()] if report.blame.layers else []
+        parts += [Text(), *table, Text(_advice(report.blame))]
     return Group(*parts)
 
 
@@ -125,10 +126,18 @@ def _blame(blame: Blame) -> Table:
 
 def _advice(blame: Blame) -> str:
     measured = f"{blame.divergence:.4f} nats on {blame.inputs:,} inputs"
+    if not blame.layers:
+        return (
+            f"{measured}: no layer could be restored, because no weight with codes has its name "
+            "and shape in the original too; channels that were removed and layers that were split "
+            "have none there"
+        )
     if not blame.keep:
-        return f"{measured}: no single layer wins back a tenth of it"
+        return f"{measured}: no layer, kept finer alone, would win back a tenth of it"
     return f"{measured}; these layers cost most: --keep '{blame.keep}'"
 
 
 def _decibels(ratio: float) -> str:
-    return f"{ratio:.1f} dB" if math.isfinite(ratio) else "exact"
+    if math.isfinite(ratio):
+        return f"{ratio:.1f} dB"
+    return "exact" if ratio == math.inf else "-"

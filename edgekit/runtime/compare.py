@@ -13,8 +13,6 @@ from edgekit.data import Labelled
 from edgekit.errors import UsageError
 from edgekit.runtime.parity import (
     Difference,
-    accuracy,
-    agreement,
     difference,
     softmax_divergence,
     weight_differences,
@@ -27,6 +25,7 @@ from edgekit.runtime.side_by_side import (
     outputs,
     random_feed,
 )
+from edgekit.top1 import accuracy, agreement
 
 RANDOM_INPUTS = 8
 """Where there are no data."""

@@ -34,23 +34,6 @@ def difference(name: str, reference: NDArray[Any], other: NDArray[Any]) -> Diffe
     return Difference(name, float(np.abs(error).max(initial=0.0)), relative)
 
 
-def agreement(reference: NDArray[Any], other: NDArray[Any]) -> float:
-    """Share of rows whose largest element is in the same place: top-1 agreement.
-
-    A row in which one of the two has NaN agrees only where the other has NaN too.
-    """
-    rows = len(reference)
-    left, right = reference.reshape(rows, -1), other.reshape(rows, -1)
-    # argmax takes NaN for the largest.
-    broken = np.isnan(left).any(axis=1) != np.isnan(right).any(axis=1)
-    return float(np.mean((left.argmax(1) == right.argmax(1)) & ~broken))
-
-
-def accuracy(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """Share of rows whose largest element is at the label: top-1 accuracy."""
-    return float(np.mean(outputs.reshape(len(outputs), -1).argmax(1) == labels))
-
-
 def softmax_divergence(reference: NDArray[Any], other: NDArray[Any]) -> float:
     """Kullback-Leibler divergence of the rows' softmax in nats, averaged over the rows."""
     expected, found = _log_softmax(reference), _log_softmax(other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from edgekit.packfile.pictures import packed_preprocess
 from edgekit.runtime.blame import Blame, blame_layers
 from edgekit.runtime.compare import RANDOM_INPUTS, Answers, compare, top_1
 from edgekit.runtime.side_by_side import Model, open_int8, open_model, random_feed
+from edgekit.tensors import CodedTensor
 
 _COMPARED_WEIGHTS = 1 << 22
 """That two decoders restore. numpy takes seconds for so many, and a small file may hold more."""
@@ -117,11 +118,13 @@ def verify(
     if against is not None:
         reference, other = open_model(against, threads), open_model(packed, threads)
         names = (os.fspath(against), os.fspath(packed))
+        if layers:
+            _check_one_input(reference)
         answers = compare(reference, other, names, labelled, threads=threads, seed=seed)
         if int8 is not None:
             int8_answers = compare(reference, int8, names, labelled, threads=threads, seed=seed)
         if layers:
-            blame = _blame(reference, other, labelled, seed, answers)
+            blame = _blame(reference, other, labelled, answers, coded=_coded(packed), seed=seed)
     elif labelled is not None and labelled.labels is not None:
         alone = top_1(open_model(packed, threads), labelled.inputs, labelled.labels)
         if int8 is not None:
@@ -171,8 +174,28 @@ def _first_of(sizes: Sequence[int], most: int) -> Sequence[int]:
     return chosen
 
 
+def _check_one_input(reference: Model) -> None:
+    names = [value.name for value in reference.session.get_inputs()]
+    if len(names) != 1:
+        raise UsageError(
+            f"finding the layer that broke takes a model with one input, and this one has "
+            f"{', '.join(names)}; without --layers its answers and every layer are compared"
+        )
+
+
+def _coded(packed: str | os.PathLike[str]) -> dict[str, CodedTensor]:
+    tensors = open_packfile(packed).model().tensors
+    return {tensor.name: tensor for tensor in tensors if isinstance(tensor, CodedTensor)}
+
+
 def _blame(
-    reference: Model, other: Model, labelled: Labelled | None, seed: int, answers: Answers
+    reference: Model,
+    other: Model,
+    labelled: Labelled | None,
+    answers: Answers,
+    *,
+    coded: Mapping[str, CodedTensor],
+    seed: int,
 ) -> Blame:
     if labelled is not None:
         inputs, labels = labelled.inputs[:_BLAME_INPUTS], labelled.labels
@@ -180,7 +203,7 @@ def _blame(
         rng = np.random.default_rng(seed)
         (feed,) = random_feed(reference, RANDOM_INPUTS, rng)
         inputs, labels = next(iter(feed.values())), None
-    return blame_layers(reference, other, inputs, labels, answers.layers)
+    return blame_layers(reference, other, inputs, labels, outputs=answers.layers, coded=coded)
 
 
 def _json_values(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from edgekit.train.state import BROKEN, broken_state, check_epochs
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
+CARD = "model.md"
 CONTENTS = "contents"
 """The setting that says what the data hold."""
 
@@ -219,6 +221,13 @@ class Chain:
 def stage_file(number: int, kind: str) -> str:
     """The name of the model after a stage, the float one being stage 0."""
     return f"{number}-{kind}.onnx"
+
+
+def written_files(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The names of all that a run of these stages writes into its folder."""
+    tuned = ["float", *(kind for kind in kinds if kind != "train")]
+    stages = (stage_file(number, kind) for number, kind in enumerate(tuned))
+    return (REPORT, STATE, LOG, PACKED, CARD, *stages)
 
 
 def _stage_of(line: str) -> int:

@@ -18,10 +18,11 @@ import torch
 
 from edgekit.data import FASHION_MNIST
 from edgekit.errors import RecipeError, UsageError
+from edgekit.files import check_apart
 from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
 from edgekit.preprocess import make_preprocess
-from edgekit.train.chain import Chain
+from edgekit.train.chain import Chain, written_files
 from edgekit.train.checked import check_data
 from edgekit.train.contents import contents
 from edgekit.train.datasets import TrainingData
@@ -100,6 +101,11 @@ def finetune(
         return open_data(data, input_shape=shape, preprocess=preprocess, limit=train_limit)
 
     folder = Path(output)
+    check_apart(
+        [folder / name for name in written_files([stage.kind for stage in chosen.stages])],
+        [source, weights, teacher, preprocess, task]
+        + [given for given in (recipe, data) if isinstance(given, str | os.PathLike)],
+    )
     training = chosen.stages[0] if isinstance(chosen.stages[0], Train) else None
     with joined() as workers, reproducible(threads):
         if workers.count > 1:

@@ -24,7 +24,7 @@ from edgekit.data import CLASSES
 from edgekit.errors import UsageError
 from edgekit.export.parity import run_module
 from edgekit.export.source import Network, find_network
-from edgekit.files import write_atomic
+from edgekit.files import check_apart, write_atomic
 from edgekit.train.datasets import TrainingData, fashion_mnist
 from edgekit.train.loop import (
     Observer,
@@ -113,9 +113,10 @@ def train(
         name, epochs, batch_size, learning_rate, weight_decay, label_smoothing, seed, threads
     )
     _check(settings, train_limit)
-    network = _network(name)
     target = Path(output)
     log, saved = target.with_suffix(".log.jsonl"), target.with_suffix(".state.pt")
+    check_apart([target, log, saved, target.with_suffix(".md")], [name])
+    network = _network(name)
 
     splits = data if isinstance(data, TrainingData) else fashion_mnist(data, train_limit)
     with reproducible(threads):

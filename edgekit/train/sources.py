@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgekit.data import FASHION_MNIST, read_arrays
+from edgekit.data import FASHION_MNIST, check_fashion_folder, read_arrays
 from edgekit.errors import DataError, UsageError
 from edgekit.export.source import find_function
 from edgekit.export.text import brief
@@ -114,6 +114,7 @@ def open_data(
         held = _held_out(pictures, path.name, text, limit)
         return TrainingData(held.name, held.training, held.validation, None, augment, text)
     if path.is_dir():
+        check_fashion_folder(path)
         return fashion_mnist(path, limit)
     if path.suffix in {".npz", ".npy"}:
         return _held_out(_arrays(path), path.stem, text, limit)

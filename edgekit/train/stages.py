@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import CalibrationInputs
-from edgekit.compress.measure import entropy_bits
+from edgekit.compress.measure import bits_per_code
 from edgekit.compress.run_form import choose_run_form
 from edgekit.compress.surgery import operate
 from edgekit.errors import DataError, PlanError
@@ -55,7 +55,7 @@ class Outcome:
         if not self.coded:
             return None
         codes = [self.coded[name].codes for name in self.coded_names]
-        return sum(entropy_bits(c) * c.size for c in codes) / max(sum(c.size for c in codes), 1)
+        return sum(bits_per_code(c) * c.size for c in codes) / max(sum(c.size for c in codes), 1)
 
 
 class Workpiece:

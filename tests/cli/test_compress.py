@@ -46,7 +46,10 @@ def test_json_holds_the_same_numbers(cli: Cli, tiny_onnx_path: Path, tmp_path: P
         "scope": "global",
         "coder": "rans",
         "calibration": "1/f noise, seed 0",
+        "seed": 0,
+        "run_as": "float",
     }
+    assert report["uncalibrated"] == ""
 
 
 def test_a_dry_run_writes_nothing(cli: Cli, tiny_onnx_path: Path, tmp_path: Path) -> None:
@@ -154,3 +157,61 @@ def test_a_read_only_folder_is_one_line(
     assert outcome.stderr.startswith("edgekit: error: can't write ")
     assert "Permission denied" in outcome.stderr
     assert not (tmp_path / "m.ekp").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-o", "tiny.onnx"),
+        ("-o", "new.ekp", "--save-plan", "tiny.onnx"),
+        ("-o", "new.ekp", "--save-plan", "new.ekp"),
+        ("-o", "data.npz", "--calibration", "data.npz"),
+        ("-o", "plan.toml", "--plan", "plan.toml"),
+        ("-o", "new.ekp", "--plan", "uses_data.toml", "--save-plan", "data.npz"),
+    ],
+)
+def test_no_result_takes_the_place_of_a_source_or_another_result(
+    flags: tuple[str, ...],
+    cli: Cli,
+    tiny_onnx_path: Path,
+    tiny_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tiny_onnx_path.parent
+    monkeypatch.chdir(folder)
+    tiny_onnx_path.rename("tiny.onnx")
+    tiny_data.rename("data.npz")
+    Path("plan.toml").write_text("bits = 6\n")
+    Path("uses_data.toml").write_text('calibration = "data.npz"\n')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    outcome = cli("compress", "tiny.onnx", *flags)
+
+    assert outcome.exit_code == 2
+    assert "name" in outcome.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_plan_may_be_saved_in_its_own_place(
+    cli: Cli, tiny_onnx_path: Path, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text("bits = 6\n")
+
+    outcome = cli("compress", tiny_onnx_path, "--dry-run", "--plan", plan, "--save-plan", plan)
+
+    assert outcome.exit_code == 0
+    assert "source_sha256" in plan.read_text()
+
+
+def test_json_says_why_a_model_was_not_calibrated(cli: Cli, tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = make_model(nodes, {"x": ["N", 16]}, {"y": ["N", 16]}, {"w": weights})
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+
+    outcome = cli("compress", tmp_path / "m.onnx", "--dry-run", "--format", "json")
+
+    report = json.loads(outcome.stdout)
+    assert "isn't pictures of a fixed size" in report["uncalibrated"]
+    assert report["recipe"]["calibration"] == "none"

@@ -42,3 +42,16 @@ def test_a_damaged_file_is_one_line_and_leaves_the_old_file(
     assert outcome.stderr.startswith("edgekit: error: ")
     assert outcome.stderr.count("\n") == 1
     assert plain.read_bytes() == b"the old file"
+
+
+def test_a_packed_file_isn_t_decompressed_into_itself(
+    cli: Cli, tiny_onnx_path: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "tiny.ekp"
+    cli("compress", tiny_onnx_path, "--calibration", "none", "-o", packed)
+    before = packed.read_bytes()
+
+    outcome = cli("decompress", packed, "-o", packed)
+
+    assert outcome.exit_code == 2
+    assert packed.read_bytes() == before

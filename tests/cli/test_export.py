@@ -85,3 +85,10 @@ def test_shapes_are_read(text: str) -> None:
 def test_impossible_shapes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--input"):
         parse_shape(text)
+
+
+def test_a_module_isn_t_exported_over_its_own_file(cli: Cli, source: str, tmp_path: Path) -> None:
+    outcome = cli("export", source, "--input", "1,1,8,8", "-o", tmp_path / "mine.py")
+
+    assert outcome.exit_code == 2
+    assert (tmp_path / "mine.py").read_text() == FACTORY

@@ -117,3 +117,19 @@ def test_bad_options_are_told_in_one_line_and_leave_nothing(
     assert message in outcome.stderr
     assert len(outcome.stderr.strip().splitlines()) == 1
     assert not (folder / "out").exists()
+
+
+def test_a_source_in_the_run_s_folder_isn_t_overwritten(cli: Cli, folder: Path) -> None:
+    (folder / "out").mkdir()
+    source = (folder / "tiny.onnx").rename(folder / "out" / "0-float.onnx")
+    before = source.read_bytes()
+
+    outcome = cli(
+        "finetune", source, "--recipe", folder / "r.toml", "--data", folder / "rows.npz",
+        "-o", folder / "out",
+    )  # fmt: skip
+
+    assert outcome.exit_code == 2
+    assert "0-float.onnx" in outcome.stderr
+    assert source.read_bytes() == before
+    assert len(list((folder / "out").iterdir())) == 1

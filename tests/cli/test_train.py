@@ -56,3 +56,12 @@ def test_missing_data_are_told_in_one_line(cli: Cli, tmp_path: Path) -> None:
     assert outcome.exit_code == 4
     assert "train-images-idx3-ubyte.gz doesn't exist" in outcome.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_aren_t_written_over_the_network_s_own_file(cli: Cli, folder: Path) -> None:
+    (folder / "net.py").write_text("def net():\n    raise AssertionError\n")
+
+    outcome = cli("train", f"{folder / 'net.py'}:net", "--data", folder, "-o", folder / "net.py")
+
+    assert outcome.exit_code == 2
+    assert (folder / "net.py").read_text().startswith("def net")

@@ -8,7 +8,7 @@ import pytest
 from edgekit.compress.allocate import (
     Layer,
     channel_steps,
-    entropy_bits,
+    coded_bits,
     factor_for_bits,
     round_to_grid,
 )
@@ -24,7 +24,7 @@ def layers(rng: np.random.Generator) -> list[Layer]:
 
 
 def _bits(layer: Layer, factor: float) -> float:
-    return entropy_bits(round_to_grid(layer, channel_steps(layer, factor)))
+    return coded_bits(round_to_grid(layer, channel_steps(layer, factor)))
 
 
 def _divergence(layer: Layer, factor: float) -> float:

@@ -360,7 +360,10 @@ def test_batches_that_cannot_be_used_are_refused(
         calibration_inputs(graph, (np.zeros(shape, np.float32) for shape in shapes))
 
 
-@pytest.mark.parametrize("batches", [[(np.zeros((2, 3)), np.zeros(2))], ["text"], 5])
+@pytest.mark.parametrize(
+    "batches",
+    [[(np.zeros((2, 3)), np.zeros(2))], ["text"], 5, np.array(["1", "2"]), [np.array([["a"]])]],
+)
 def test_what_holds_no_arrays_of_inputs_is_refused(graph: Graph, batches: Any) -> None:
     with pytest.raises(DataError, match="arrays"):
         calibration_inputs(graph, batches)
@@ -372,3 +375,27 @@ def test_open_sizes_ask_for_data(tiny_model: onnx.ModelProto) -> None:
 
     with pytest.raises(DataError, match="leaves sizes open"):
         calibration_inputs(graph, "noise")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30, -1e300])
+@pytest.mark.parametrize("is_array", [True, False])
+def test_inputs_that_cannot_be_summed_are_refused(
+    graph: Graph, number: float, is_array: bool
+) -> None:
+    array: NDArray[Any] = np.zeros((20, 1, 12, 12))
+    array[7, 0, 3, 4] = number
+
+    with pytest.raises(DataError, match="NaN, infinity or numbers beyond"):
+        calibration_inputs(graph, array if is_array else [array[:10], array[10:]])
+
+
+def test_a_file_of_inputs_too_large_to_be_summed_is_refused(graph: Graph, tmp_path: Path) -> None:
+    np.save(tmp_path / "huge.npy", np.full((20, 1, 12, 12), 1e30, np.float32))
+
+    with pytest.raises(DataError, match="numbers beyond"):
+        calibration_inputs(graph, tmp_path / "huge.npy")
+
+
+def test_a_single_number_is_no_input(graph: Graph) -> None:
+    with pytest.raises(DataError, match="single number"):
+        calibration_inputs(graph, np.array(1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from edgekit.compress import pipeline
+from edgekit.compress import pipeline, run_form
+from edgekit.compress.goal import Goal
 from edgekit.compress.pipeline import compress
 from edgekit.errors import ModelFileError, OutputError, PlanError, UsageError
 from edgekit.graph import load_graph
 from edgekit.packfile import read_packfile
 from edgekit.packfile.onnx_model import to_model_proto
 from edgekit.tensors import CodedTensor, StoredTensor
+from tests.int8_nets import branchy, inputs
 from tests.onnx_files import constant, make_model, random_feeds, run
 
 
@@ -103,6 +106,10 @@ def test_the_manifest_says_where_the_file_comes_from(tiny_onnx_path: Path, tmp_p
         "method": "uniform",
         "sparsity": 0.5,
         "scope": "global",
+        "coder": "huffman",
+        "calibration": "1/f noise, seed 0",
+        "seed": 0,
+        "run_as": "float",
     }
     assert str(tmp_path) not in json.dumps(manifest)
 
@@ -387,3 +394,84 @@ def test_weights_read_from_memory_equal_those_of_the_file(tiny_onnx_path: Path) 
     assert by_path.source_sha256 == by_bytes.source_sha256
     for left, right in zip(by_path.weights, by_bytes.weights, strict=True):
         np.testing.assert_array_equal(left.values, right.values)
+
+
+def test_the_manifest_says_all_that_repeats_the_run(
+    tiny_onnx_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    report = compress(
+        tiny_onnx_path,
+        tmp_path / "m.ekp",
+        sparsity=0.2,
+        coder="rans",
+        calibration=tiny_data,
+        goal=Goal(min_agreement=0.2),
+        evaluation=tiny_data,
+        keep={"gemm": 8},
+        channels=0.9,
+        low_rank=0.99,
+        run_as="int8",
+        int8_floats=(),
+        force=True,
+    )
+
+    manifest = read_packfile(tmp_path / "m.ekp").manifest
+    assert manifest["recipe"] == report.recipe
+    assert manifest["recipe"] == {
+        "bits": 8,
+        "method": "uniform",
+        "sparsity": 0.2,
+        "scope": "global",
+        "keep": {"gemm.weight": 8},
+        "coder": "rans",
+        "calibration": f"{tiny_data.stem} all",
+        "seed": 0,
+        "min_agreement": 0.2,
+        "evaluation": f"{tiny_data.stem} all",
+        "channels": 0.9,
+        "low_rank": 0.99,
+        "run_as": "int8",
+    }
+    assert os.fspath(tmp_path) not in json.dumps(manifest)
+
+
+def test_a_size_holds_with_all_that_the_manifest_notes_later(
+    tiny_onnx_path: Path, tiny_data: Path
+) -> None:
+    for target in range(2990, 3010, 4):
+        report = compress(
+            tiny_onnx_path,
+            None,
+            dry_run=True,
+            sparsity=0.1,
+            calibration=tiny_data,
+            goal=Goal(target_bytes=target),
+            evaluation=tiny_data,
+            force=True,
+        )
+
+        assert 0.9 * target < report.file_bytes <= target
+
+
+@pytest.mark.parametrize("floats", [None, ()])
+def test_both_run_forms_are_measured_against_the_original(
+    floats: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_form, "race", lambda runners, **_: [1.0] * len(runners))
+
+    report = compress(
+        branchy().SerializeToString(),
+        None,
+        dry_run=True,
+        calibration=inputs(40),
+        channels=0.7,
+        run_as="int8",
+        int8_floats=floats,
+        force=True,
+    )
+
+    assert report.changes["channels"]["removed"]
+    assert report.run_form is not None
+    noted = report.metrics["original"]
+    assert noted["inputs"] == report.run_form.inputs
+    assert report.run_form.float_divergence == pytest.approx(noted["divergence"], abs=1e-5)

@@ -100,3 +100,8 @@ def test_a_plan_of_another_model_is_told(cli: Cli, tiny_onnx_path: Path, tmp_pat
 
     assert outcome.exit_code == 0
     assert "was made for another model" in outcome.stderr
+
+
+def test_a_plan_without_an_end_is_refused() -> None:
+    with pytest.raises(PlanError, match="too many for settings"):
+        read_settings("/dev/zero")

@@ -12,6 +12,7 @@ from edgekit.compress.calibrate import Probe
 from edgekit.compress.goal import noise_inputs
 from edgekit.compress.pipeline import compress
 from edgekit.compress.trust import Trust, constant_answer, measure_trust
+from edgekit.data import load_labelled
 from edgekit.errors import CheckFailedError
 from edgekit.export.pytorch import export
 from edgekit.graph import load_graph
@@ -25,6 +26,7 @@ from tests.support import Cli
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "net.onnx"
     export("mobilenetv2_fashion", path)
+    np.savez(path.parent / "data.npz", inputs=load_labelled().inputs[:40])
     return path
 
 
@@ -101,6 +103,17 @@ def test_too_much_pruning_is_refused_with_the_reason(
     for part in ("90% of the weights pruned", "same top-1", "1/f noise", "finetune", "--force"):
         assert part in refused.stderr
     assert not packed.exists()
+
+
+def test_calibration_is_advised_only_where_none_was_given(trained: Path, cli: Cli) -> None:
+    flags = ("compress", trained, "--dry-run", "--sparsity", "0.95")
+
+    on_noise = cli(*flags)
+    on_data = cli(*flags, "--calibration", trained.parent / "data.npz")
+
+    assert on_noise.exit_code == on_data.exit_code == CheckFailedError.exit_code
+    assert "give --calibration" in on_noise.stderr
+    assert "--calibration" not in on_data.stderr
 
 
 def test_force_writes_it_and_notes_how_it_answers(trained: Path, tmp_path: Path) -> None:

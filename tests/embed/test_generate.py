@@ -264,3 +264,25 @@ def test_an_unknown_target_is_refused(packed: Path, tmp_path: Path) -> None:
 def test_a_folder_in_a_missing_folder_is_refused(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't make the folder"):
         embed(packed, tmp_path / "missing" / "app")
+
+
+def test_a_packed_file_is_never_replaced_by_an_app_s_other_files(
+    packed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "app").mkdir()
+    source = packed.rename(tmp_path / "app" / "CMakeLists.txt")
+    before = source.read_bytes()
+
+    with pytest.raises(UsageError, match="would take the place of"):
+        embed(source, tmp_path / "app")
+
+    assert source.read_bytes() == before
+
+
+def test_an_app_s_own_copy_makes_the_app_again(packed: Path, tmp_path: Path) -> None:
+    embed(packed, tmp_path / "app", target="python")
+    copy = tmp_path / "app" / "model.ekp"
+
+    embed(copy, tmp_path / "app", target="python")
+
+    assert copy.read_bytes() == packed.read_bytes()

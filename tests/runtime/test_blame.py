@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import ModelProto, TensorProto, helper
 
 from edgekit.compress.pipeline import compress
+from edgekit.compress.plan import Method
 from edgekit.errors import UsageError
 from edgekit.runtime.verify import VerifyReport, verify
+from tests.compress import test_any_onnx as models
+from tests.onnx_files import make_model
 from tests.support import Cli
 
 
@@ -100,3 +107,120 @@ def test_layers_that_lost_channels_are_left_out(
     assert blame is not None
     # Its outputs are the network's own, but not what it reads.
     assert "gemm.weight" not in [layer.name for layer in blame.layers]
+
+
+def half(rng: np.random.Generator) -> ModelProto:
+    """A weight in bfloat16, which a product takes as float32."""
+    weights = rng.normal(0, 0.3, (16, 8)).astype(np.float32)
+    model = make_model(
+        [
+            helper.make_node("Cast", ["w"], ["wide"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["x", "wide"], ["y"]),
+        ],
+        {"x": ["N", 16]},
+        {"y": ["N", 8]},
+    )
+    patterns = (weights.view(np.uint32) >> 16).astype(np.uint16)
+    stored = helper.make_tensor("w", TensorProto.BFLOAT16, (16, 8), patterns.tobytes(), raw=True)
+    model.graph.initializer.append(stored)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (models.transposed, ["w", "d"]),
+        (models.recurrent, ["w", "r", "v"]),
+        (models.embedding, ["table"]),
+        (models.shared, ["w"]),
+        (models.in_constant_node, ["w"]),
+        (models.in_subgraphs, ["v_hoisted", "w_hoisted"]),
+        (half, ["w"]),
+    ],
+)
+def test_every_weight_with_codes_is_restored(
+    build: Callable[[np.random.Generator], ModelProto],
+    names: list[str],
+    rng: np.random.Generator,
+    tmp_path: Path,
+) -> None:
+    onnx.save(build(rng), tmp_path / "m.onnx")
+    compress(tmp_path / "m.onnx", tmp_path / "m.ekp", bits=3, calibration="none")
+
+    blame = verify(tmp_path / "m.ekp", against=tmp_path / "m.onnx", layers=True).blame
+
+    assert blame is not None
+    assert [layer.name for layer in blame.layers] == names
+    # Together they are all that was changed.
+    assert sum(layer.divergence or 0.0 for layer in blame.layers) > 0.5 * blame.divergence > 0
+    assert all(math.isfinite(layer.weight_snr) for layer in blame.layers)
+    # What a branch puts out isn't seen.
+    assert all(math.isnan(x.output_snr) == ("_hoisted" in x.name) for x in blame.layers)
+    assert blame.keep
+    assert all(entry.endswith(":8") for entry in blame.keep.split(","))
+
+
+@pytest.mark.parametrize("method", ["uniform", "codebook"])
+def test_a_layer_that_has_8_bits_already_is_advised_as_float(
+    method: Method, cli: Cli, tiny_onnx_path: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    packed, mended = tmp_path / "p.ekp", tmp_path / "m.ekp"
+    compress(tiny_onnx_path, packed, bits=8, method=method, calibration="none")
+    before = _verify(packed, tiny_onnx_path, tiny_data).blame
+    assert before is not None
+
+    done = cli(
+        *("compress", tiny_onnx_path, "-o", mended, "--method", method),
+        *("--calibration", "none", "--keep", before.keep),
+    )
+
+    assert done.exit_code == 0
+    assert before.keep
+    assert all(entry.endswith(":float") for entry in before.keep.split(","))
+    after = _verify(mended, tiny_onnx_path, tiny_data).blame
+    assert after is not None
+    assert after.divergence < 0.8 * before.divergence
+
+
+def test_a_layer_kept_float_is_never_advised(tiny_onnx_path: Path, tmp_path: Path) -> None:
+    compress(tiny_onnx_path, tmp_path / "m.ekp", calibration="none", keep={"*": "float"})
+
+    blame = verify(tmp_path / "m.ekp", against=tiny_onnx_path, layers=True).blame
+
+    assert blame is not None
+    assert blame.keep == ""
+
+
+def test_a_file_of_which_nothing_can_be_restored_says_so(
+    cli: Cli, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        nodes = [helper.make_node("MatMul", ["x", name], ["y"])]
+        weights = {name: rng.normal(size=(16, 8)).astype(np.float32)}
+        model = make_model(nodes, {"x": ["N", 16]}, {"y": ["N", 8]}, weights)
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    compress(tmp_path / "one.onnx", tmp_path / "m.ekp")
+
+    done = cli("verify", tmp_path / "m.ekp", "--against", tmp_path / "other.onnx", "--layers")
+
+    assert done.exit_code == 0
+    assert "no layer could be restored" in done.stdout
+    assert "restored alone" not in done.stdout
+
+
+def test_a_model_with_several_inputs_is_told_what_it_can_have(
+    cli: Cli, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    model = make_model(
+        [helper.make_node("MatMul", ["a", "w"], ["c"]), helper.make_node("Add", ["c", "b"], ["y"])],
+        {"a": ["N", 16], "b": ["N", 8]},
+        {"y": ["N", 8]},
+        {"w": rng.normal(size=(16, 8)).astype(np.float32)},
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    compress(tmp_path / "m.onnx", tmp_path / "m.ekp")
+
+    done = cli("verify", tmp_path / "m.ekp", "--against", tmp_path / "m.onnx", "--layers")
+
+    assert done.exit_code == 2
+    assert "this one has a, b; without --layers" in done.stderr

@@ -9,8 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekit.runtime.parity import (
-    accuracy,
-    agreement,
     difference,
     softmax_divergence,
     weight_differences,
@@ -43,28 +41,6 @@ def test_an_empty_array_differs_by_nothing() -> None:
     found = difference("x", np.zeros((0, 3)), np.zeros((0, 3)))
 
     assert (found.largest, found.relative) == (0, 0)
-
-
-def test_a_row_of_nan_agrees_with_no_row_of_numbers() -> None:
-    # The largest number is at 0, where argmax sees the NaN of the other row.
-    reference = np.array([[9.0, 1.0], [1.0, 9.0]])
-    broken = np.array([[np.nan, np.nan], [1.0, 9.0]])
-
-    assert agreement(reference, broken) == 0.5
-    assert agreement(broken, broken) == 1
-
-
-def test_agreement_takes_rows_of_any_shape() -> None:
-    maps = np.arange(24.0).reshape(2, 3, 2, 2)
-
-    assert agreement(maps, maps) == 1
-    assert agreement(maps, -maps) == 0
-
-
-def test_accuracy_counts_the_largest_output() -> None:
-    scores = np.array([[1, 5], [7, 2], [0, 1], [3, 4]])
-
-    assert accuracy(scores, np.array([1, 0, 0, 1])) == 0.75
 
 
 def test_divergence_is_that_of_probabilities(rng: np.random.Generator) -> None:

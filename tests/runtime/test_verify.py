@@ -12,8 +12,9 @@ import pytest
 from edgekit.codec import native
 from edgekit.compress.pipeline import compress
 from edgekit.errors import DataError, FormatError, UsageError
-from edgekit.runtime.parity import agreement, difference, softmax_divergence
+from edgekit.runtime.parity import difference, softmax_divergence
 from edgekit.runtime.verify import verify
+from edgekit.top1 import agreement
 from tests.onnx_files import make_model
 
 

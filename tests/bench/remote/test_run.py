@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edgekit
 from edgekit.bench.remote import run, session
@@ -100,6 +101,28 @@ def test_data_here_are_used_there_and_named_as_here(
         measure(tiny_onnx_path, input_data=inputs)
 
     assert report.settings.input_data == str(inputs)
+    assert device.leftovers == []
+
+
+def test_pictures_become_inputs_there_as_the_packed_file_says(
+    device: FakeDevice, tiny_onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = np.full((12, 12), 60 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    packed = tmp_path / "tiny.ekp"
+    compress(tiny_onnx_path, packed, calibration=tmp_path / "pictures", preprocess="symmetric")
+    # Another digest: the sources are sent. A device has no onnx.
+    monkeypatch.setattr(run, "source_digest", lambda _: "other")
+    device.startup("import sys; sys.modules['onnx'] = None")
+
+    report = measure(packed, evaluate=tmp_path / "pictures")
+
+    accuracy = report.cases[0].accuracy
+    assert accuracy is not None
+    assert accuracy.count == 4
     assert device.leftovers == []
 
 
