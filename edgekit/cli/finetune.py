@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    source: Annotated[str, typer.Argument(help="An ONNX file, or a source as for export.")],
+    source: Annotated[
+        str, typer.Argument(help="An ONNX or packed file, or a source as for export.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the run.")],
     recipe: Annotated[
         str,

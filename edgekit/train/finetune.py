@@ -56,7 +56,8 @@ def finetune(
 ) -> FinetuneReport:
     """Prune, retrain, quantize and pack a network by a recipe, on data.
 
-    source: an ONNX file, or what `export` takes; `weights` and `input_shape` as there.
+    source: an ONNX file, a packed one, or what `export` takes; `weights` and `input_shape` as
+    there. Weights that are zero in it stay zero.
     output: a folder that is made; edgekit.train.chain says what it holds in the end.
     recipe: a TOML file, the name of a recipe that comes with edgekit, or a Recipe.
     data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess`, which

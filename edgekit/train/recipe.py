@@ -45,7 +45,7 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Retrain:
-    """Train all weights on; pruned ones stay zero.
+    """Train all weights on; those that are zero, in the source too, stay zero.
 
     learning_rate: how far a step of Adam moves a weight, as a share of its tensor's deviation.
     """
@@ -108,6 +108,9 @@ class Channels:
 @dataclass(frozen=True, slots=True)
 class LowRank:
     """Split matrices into two of lower rank where that saves weights, and retrain.
+
+    A matrix of a pruned source loses its zeros where its halves have fewer weights than it had that
+    weren't zero.
 
     energy: share of each matrix's energy that stays, as `edgekit compress --low-rank`.
     """
@@ -235,6 +238,11 @@ class Recipe:
             raise RecipeError("share and grid fix the codes, so nothing can come behind them")
         if not kinds or kinds[-1] not in CODING:
             raise RecipeError("the last stage has to make codes: share or grid")
+        if Prune.kind in kinds and LowRank.kind in kinds[kinds.index(Prune.kind) :]:
+            raise RecipeError(
+                "low-rank makes new matrices, without the zeros of a prune stage before it; put "
+                "low-rank first"
+            )
         taught = self.distillation
         if taught is not None and (taught.features or taught.flow) and Channels.kind in kinds:
             raise RecipeError(

@@ -126,7 +126,6 @@ class RecipeRun:
         piece = Workpiece(
             before,
             stage,
-            is_pruned=any(earlier.kind == "prune" for earlier in self.chain.stages),
             calibration=self.data.training,
             seed=self.seed + number,
         )

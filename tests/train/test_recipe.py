@@ -80,6 +80,10 @@ def test_settings_are_read_and_the_rest_is_default() -> None:
         ({"distillation": {"flow": float("nan")}, **stage()}, "at least 0 and finite"),
         ({"batch_size": 10**20, **stage()}, "batch_size must be 2 to"),
         ({"stage": [{"kind": "prune", "pattern": "2:" + "9" * 5000}]}, "such as 2:4"),
+        (
+            {"stage": [{"kind": "prune"}, {"kind": "low-rank"}, {"kind": "grid"}]},
+            "without the zeros of a prune stage before it; put low-rank first",
+        ),
         ({"coder": "zip", **stage()}, "huffman or rans"),
         ({"batch_size": 1, **stage()}, "batch_size must be 2 to"),
         (

@@ -15,7 +15,7 @@ from edgekit.train.methods.masks import (
     scheduled_sparsity,
     smallest_masks,
 )
-from edgekit.train.methods.method import Method
+from edgekit.train.methods.method import Method, is_worth_coding
 from edgekit.train.recipe import Prune, parse_pattern
 
 _ROUNDS = 50
@@ -39,10 +39,11 @@ class Pruning(Method):
         self, module: GraphModule, masks: Mapping[str, NDArray[np.bool_]], stage: Prune
     ) -> None:
         every = {
-            name: np.ones(tuple(weight.shape), np.bool_) & masks.get(name, True)
+            name: np.ones(tuple(weight.shape), np.bool_)
             for name, weight in module.weights.items()
+            if is_worth_coding(weight)
         }
-        super().__init__(module, every)
+        super().__init__(module, every | masks)
         self._stage, self._before = stage, masks
         self.register_buffer("squares", torch.zeros(len(self.coded_names)))
         self.register_buffer("round", torch.tensor(-1))
