@@ -24,7 +24,8 @@ from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import measure_file
 from edgekit.train.methods.method import Method
-from edgekit.train.recipe import Recipe, Stage, Train
+from edgekit.train.methods.pruning import check_pattern
+from edgekit.train.recipe import Channels, LowRank, Prune, Recipe, Stage, Train
 from edgekit.train.stages import Workpiece, sparsity
 from edgekit.train.state import BROKEN
 from edgekit.train.task import Task
@@ -103,6 +104,12 @@ class RecipeRun:
             return
         module = GraphModule(model)
         method = Method(module, {})
+        for stage in self.stages:
+            if isinstance(stage, Channels | LowRank):
+                # Behind these the layers have other shapes.
+                break
+            if isinstance(stage, Prune):
+                check_pattern(module, stage)
         tuning = self._tuning(module, method, self.stages[0])
         tuning.rehearse()
         result = StageResult(

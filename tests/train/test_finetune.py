@@ -244,6 +244,14 @@ def test_every_way_of_pruning_reaches_its_sparsity(
         assert report.stages[1].sparsity == pytest.approx(prune.sparsity, abs=0.01)
 
 
+def test_a_pattern_that_fits_no_layer_is_told_before_training(model: Path, tmp_path: Path) -> None:
+    stages = (Retrain(epochs=1), Prune(pattern="7:64", epochs=1), Share())
+
+    with pytest.raises(RecipeError, match=r"7:64 fits no layer, .*: stem\.weight \(8, 1, 3, 3\)"):
+        run(model, tmp_path / "out", recipe(*stages))
+    assert not (tmp_path / "out").exists()
+
+
 def test_shared_weights_have_few_values(model: Path, tmp_path: Path) -> None:
     run(model, tmp_path / "out", recipe(Share(bits=2, start="density", epochs=1)))
 
