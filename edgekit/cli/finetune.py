@@ -22,7 +22,10 @@ def finetune(
     source: Annotated[
         str, typer.Argument(help="An ONNX or packed file, or a source as for export.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the run.")],
+    # As text: an empty name would be the current folder as a path.
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="<path>", help="The folder of the run.")
+    ],
     recipe: Annotated[
         str,
         typer.Option(help="A .toml file, or one of deep-compression, tiny, int8 and narrow."),
@@ -114,7 +117,7 @@ def finetune(
     }
     given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
     command = shlex.join(["edgekit", "finetune", source, *chain.from_iterable(given)])
-    write_atomic(output / "model.md", render_card(report, command).encode())
+    write_atomic(Path(output) / "model.md", render_card(report, command).encode())
     show(report, render_table, form)
 
 
