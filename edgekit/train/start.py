@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 import torch
 
-from edgekit.errors import RecipeError, UsageError
+from edgekit.errors import EdgekitError, RecipeError, UsageError
 from edgekit.export.pytorch import export
 from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import to_model_proto
@@ -54,7 +55,10 @@ def float_file(
         if weights is not None or input_shape is not None:
             raise UsageError(f"{source} has its own weights and input shape")
         if source.endswith(PACKED):
-            return to_model_proto(read_packfile(source)).SerializeToString(deterministic=True)
+            restored: bytes = to_model_proto(read_packfile(source)).SerializeToString(
+                deterministic=True
+            )
+            return restored
         graph = load_graph(source)
         whole = Path(source).read_bytes()
         # A model with external data becomes one file.
@@ -63,6 +67,7 @@ def float_file(
     if training is not None:
         if weights is not None:
             raise RecipeError("the recipe trains from random weights; leave out --weights")
+        is_new = not chain.folder.exists()
         make_folder(chain.folder)
         weights = chain.path(TRAINED)
         if not resume and any(chain.folder.glob(f"{weights.stem}.*")):
@@ -71,18 +76,25 @@ def float_file(
                 "another folder"
             )
         if not weights.exists():
-            fit.train(
-                source,
-                weights,
-                data=data,
-                epochs=int(training.epochs),
-                learning_rate=training.learning_rate,
-                seed=seed,
-                threads=torch.get_num_threads(),
-                train_limit=train_limit,
-                resume=True,
-                observer=_Telling(chain, watch),
-            )
+            try:
+                fit.train(
+                    source,
+                    weights,
+                    data=data,
+                    epochs=int(training.epochs),
+                    learning_rate=training.learning_rate,
+                    seed=seed,
+                    threads=torch.get_num_threads(),
+                    train_limit=train_limit,
+                    resume=True,
+                    observer=_Telling(chain, watch),
+                )
+            except EdgekitError:
+                # What can't be trained leaves no empty folder behind.
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        chain.folder.rmdir()
+                raise
         # Where the process was killed before it was gone.
         weights.with_suffix(".state.pt").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
