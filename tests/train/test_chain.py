@@ -6,6 +6,7 @@ import dataclasses
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,7 +219,8 @@ def test_a_label_of_no_class_is_told_with_its_sample_before_training(
     split = getattr(data, part)
     labels = split.labels.clone()
     labels[71] = label
-    wrong = dataclasses.replace(data, **{part: Samples(split.inputs, labels)})
+    changed: dict[str, Any] = {part: Samples(split.inputs, labels)}
+    wrong = dataclasses.replace(data, **changed)
 
     with pytest.raises(DataError, match=f"the {part} split of rows: sample 71 has the label"):
         finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data=wrong)
