@@ -28,7 +28,7 @@ _RIDGE = 1e-3
 _LARGEST = 2304
 """Inputs of a filter whose covariance is inverted; above, channels are taken one by one."""
 _MOST_WORK = 2e11
-"""The sum of cubes of equations that pruned filters are solved by: 20 seconds of one core."""
+"""The sum of cubes of equations that pruned filters are solved by: some 20 seconds of one core."""
 _STILL = 1e-6
 _SEED = 0
 
@@ -223,8 +223,7 @@ def _on_nonzero(before: Wide, free: Wide, covariance: Wide, wanted: Wide) -> Wid
 
     before: (n, inputs) what they were. free: made up with all their inputs. covariance: of these
     inputs. wanted: (n, inputs), their covariance with what is lost. Each filter has equations of
-    its own; where that is too much to solve, `free` is cut to the same weights, which errs more:
-    4 to 20 times as much in nats on the networks of Fashion-MNIST.
+    its own; where that is too much to solve, `free` is cut to the same weights, which errs more.
     """
     nonzero = before != 0
     if float(np.sum(np.count_nonzero(nonzero, axis=1).astype(np.float64) ** 3)) > _MOST_WORK:
