@@ -131,4 +131,6 @@ def _listed_labels(path: Path, names: Sequence[str]) -> NDArray[np.int64]:
     for name in names:
         if name not in numbers:
             raise DataError(f"{path} has no line for {name}")
+    for name in numbers.keys() - set(names):
+        raise DataError(f"{path} names {name}, but there is no such picture")
     return np.array([numbers[name] for name in names], np.int64)

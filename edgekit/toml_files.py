@@ -35,6 +35,8 @@ def read_toml(
     # Also for text that isn't UTF-8 and for numbers of thousands of digits.
     except ValueError as error:
         raise refuse(f"{name} isn't TOML: {error}") from error
+    except RecursionError as error:
+        raise refuse(f"{name} isn't TOML that can be read: it is nested too deeply") from error
 
 
 def unknown_setting(key: str, known: Iterable[str]) -> str:

@@ -112,6 +112,14 @@ def test_a_csv_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, mess
         read_pictures(tmp_path, SETTINGS)
 
 
+def test_a_line_for_no_picture_is_told(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("a.png,3\nb.png,1\n")
+
+    with pytest.raises(DataError, match=r"labels\.csv names b\.png, but there is no such picture"):
+        read_pictures(tmp_path, SETTINGS)
+
+
 def test_fewer_are_evenly_spread_with_their_labels(tmp_path: Path) -> None:
     for value in range(10):
         _save(tmp_path / f"{value}" / "x.png", (value, value, value))

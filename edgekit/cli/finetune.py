@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    source: Annotated[str, typer.Argument(help="An ONNX file, or a source as for export.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the run.")],
+    source: Annotated[
+        str, typer.Argument(help="An ONNX or packed file, or a source as for export.")
+    ],
+    # As text: an empty name would be the current folder as a path.
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="<path>", help="The folder of the run.")
+    ],
     recipe: Annotated[
         str,
         typer.Option(help="A .toml file, or one of deep-compression, tiny, int8 and narrow."),
@@ -116,7 +121,7 @@ def finetune(
     }
     given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
     command = shlex.join(["edgekit", "finetune", source, *chain.from_iterable(given)])
-    write_atomic(output / CARD, render_card(report, command).encode())
+    write_atomic(Path(output) / CARD, render_card(report, command).encode())
     show(report, render_table, form)
 
 

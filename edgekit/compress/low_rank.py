@@ -63,8 +63,10 @@ def split_low_rank(
 
     model: with its numbers; it isn't changed. energy: of the outputs' variance on measured inputs
     where `moments` know the layer (edgekit.compress.channel_importance), else of its squared
-    weights. leave: weights that stay whole. A layer whose halves would have as many weights stays
-    whole. Raises PlanError for a share outside (0, 1].
+    weights. leave: weights that stay whole. A layer whose halves would have as many weights as it
+    has that aren't zero stays whole; one that is split has no zeros any more.
+
+    Raises PlanError for a share outside (0, 1].
     """
     check_energy(energy)
     result = ModelProto()
@@ -124,7 +126,8 @@ def halve(filters: Wide, energy: float, moments: Moments | None = None) -> tuple
     # A share of exactly 1 is met by what isn't rounding.
     rank = 1 + int(np.searchsorted(np.cumsum(values), (energy - 1e-12) * total))
     outputs, inputs = filters.shape
-    if rank * (outputs + inputs) >= outputs * inputs:
+    # Zeros cost next to nothing already.
+    if rank * (outputs + inputs) >= np.count_nonzero(filters):
         return None
     base = directions[:, :rank]
     first = base.T @ filters

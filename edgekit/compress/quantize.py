@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgekit.errors import PlanError
 
 MIN_BITS, MAX_BITS = 2, 8
+_SHOWN = 60
+"""Characters of a wrong value in an error."""
 
 _HARMLESS = 2.0**-10
 """Steps are rounded to float16 where this changes none of them, or the coarsest one, by more than
@@ -30,7 +32,7 @@ class Grid:
 def check_bits(bits: int) -> None:
     """Raise PlanError unless bits is from 2 to 8."""
     if not MIN_BITS <= bits <= MAX_BITS:
-        raise PlanError(f"bits must be from {MIN_BITS} to {MAX_BITS}, got {bits}")
+        raise PlanError(f"bits must be from {MIN_BITS} to {MAX_BITS}, got {str(bits)[:_SHOWN]}")
 
 
 def code_limit(bits: int) -> int:

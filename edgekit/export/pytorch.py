@@ -142,7 +142,12 @@ def export(
 def _export(source: Source, opset: int, notes: list[str]) -> _Exported:
     """Through torch.export, else through TorchScript. Raises ExportError where both fail."""
     # A batch of 2: torch.export takes an axis of size 1 for a constant.
-    example = torch.zeros(2, *source.input_shape[1:])
+    try:
+        example = torch.zeros(2, *source.input_shape[1:])
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise ExportError(
+            f"there is no memory for an input of shape {source.input_shape}: {brief(error)}"
+        ) from error
     outputs = _output_names(source.module, example)
     try:
         return _current_exporter(source.module, example, outputs, opset)

@@ -14,19 +14,20 @@ out/model.md          its card, from `edgekit finetune` alone: a card names the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgekit.errors import InputError, OutputError, UsageError
-from edgekit.files import atomic_path, write_atomic
+from edgekit.files import write_atomic
 from edgekit.train.plain import record
-from edgekit.train.state import BROKEN, broken_state, check_epochs
+from edgekit.train.state import BROKEN, broken_state, check_epochs, write_plain
 from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
@@ -39,7 +40,8 @@ CONTENTS = "contents"
 class StageResult:
     """A finished stage.
 
-    file: the model after it, in the run's folder. file_bytes: of that ONNX file, uncompressed.
+    file: the model after it, in the run's folder. file_bytes, file_sha256: of that ONNX file,
+    uncompressed; runs that were begun by an earlier edgekit have no digest.
     validation: the task's metric. sparsity: share of zeros among the weights that are coded.
     bits_per_weight: entropy of their codes, where there are codes. seconds: of training.
     """
@@ -53,6 +55,7 @@ class StageResult:
     bits_per_weight: float | None
     epochs: float
     seconds: float
+    file_sha256: str | None = None
 
 
 class Chain:
@@ -64,8 +67,8 @@ class Chain:
         """Look into the folder; nothing is written yet.
 
         writes: whether this process is the one that does, among workers that train together.
-        Raises UsageError where it holds another run or resumption isn't asked for, InputError
-        where its report can't be read.
+        Raises UsageError where it holds another run, or a packed file of none, or resumption isn't
+        asked for, InputError where its report can't be read, OutputError for what is no folder.
         """
         self.folder = folder
         self.writes = writes
@@ -74,13 +77,19 @@ class Chain:
         self.stages: list[StageResult] = []
         self._before: dict[str, Any] = {}
         report = folder / REPORT
-        if report.exists():
+        if _exists(report):
             if not resume:
                 raise UsageError(
                     f"{folder} holds a run already; continue it with --resume, or name another "
                     "folder"
                 )
             self._take_up(report)
+            return
+        if _exists(folder) and not folder.is_dir():
+            raise OutputError(f"{folder} is no folder; name one, which is made where it is missing")
+        for name in (PACKED, CARD):
+            if _exists(folder / name):
+                raise UsageError(f"{folder} holds a {name} of no run; name another folder")
 
     def path(self, file: str) -> Path:
         """Where a file of the run lies."""
@@ -106,7 +115,7 @@ class Chain:
 
     def add(self, result: StageResult, data: bytes) -> None:
         """Keep a finished stage and its model, an ONNX file's bytes. Raises OutputError."""
-        self.stages.append(result)
+        self.stages.append(replace(result, file_sha256=hashlib.sha256(data).hexdigest()))
         if not self.writes:
             return
         make_folder(self.folder)
@@ -119,8 +128,7 @@ class Chain:
         if not self.writes:
             return
         plain = {"number": number, "history": [asdict(line) for line in history], **state}
-        with atomic_path(self.path(STATE)) as temporary:
-            torch.save(plain, temporary)
+        write_plain(plain, self.path(STATE))
         self._write_log(number, history)
 
     def broken_state(self, error: Exception) -> InputError:
@@ -184,8 +192,8 @@ class Chain:
         other = sorted(key for key in keys if before.get(key) != self.settings.get(key))
         if other:
             raise UsageError(
-                f"{self.folder} holds a run with another {', '.join(other)}; continue it with the "
-                "same settings, or name another folder"
+                f"{self.folder} holds a run with other settings ({', '.join(other)}); continue it "
+                "with the same ones, or name another folder"
             )
         self._check_stages(report)
         self._before = before
@@ -207,6 +215,12 @@ class Chain:
                 raise InputError(
                     f"{path} has {path.stat().st_size} bytes and not the {stage.file_bytes} of "
                     "its run; begin anew in another folder"
+                )
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if stage.file_sha256 not in {None, found}:
+                raise InputError(
+                    f"{path} has changed since its run wrote it; begin anew in another folder"
                 )
 
     def _write(self, facts: dict[str, Any] | None = None) -> None:
@@ -236,6 +250,14 @@ def _stage_of(line: str) -> int:
         return int(json.loads(line)["stage"])
     except (ValueError, KeyError, TypeError, OverflowError):
         return sys.maxsize
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a path. Raises OutputError for one that can't be."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OutputError(f"can't use {path.parent}: {error.strerror or error}") from error
 
 
 def make_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ from edgekit.errors import RecipeError, UsageError
 from edgekit.files import check_apart
 from edgekit.graph import load_graph
 from edgekit.graph.inputs import input_shapes
+from edgekit.graph.shapes import value_shapes
 from edgekit.preprocess import make_preprocess
 from edgekit.train.chain import Chain, written_files
 from edgekit.train.checked import check_data
@@ -34,7 +35,7 @@ from edgekit.train.recipe_file import read_recipe
 from edgekit.train.run import FLOAT, FinetuneReport, RecipeRun, Watch
 from edgekit.train.sources import Source, open_data
 from edgekit.train.start import float_file
-from edgekit.train.task import Checked, Task, load_task
+from edgekit.train.task import Checked, Classification, Task, load_task
 from edgekit.train.taught import check_teacher, find_teacher
 from edgekit.train.workers import joined
 
@@ -61,13 +62,14 @@ def finetune(
 ) -> FinetuneReport:
     """Prune, retrain, quantize and pack a network by a recipe, on data.
 
-    source: an ONNX file, or what `export` takes; `weights` and `input_shape` as there.
+    source: an ONNX file, a packed one, or what `export` takes; `weights` and `input_shape` as
+    there. Weights that are zero in it stay zero.
     output: a folder that is made; edgekit.train.chain says what it holds in the end.
     recipe: a TOML file, the name of a recipe that comes with edgekit, or a Recipe.
     data: splits, or what edgekit.train.sources.open_data makes them from, with `preprocess`, which
-    the packed file keeps, and `train_limit` as its limit. task: loss and metric, or
-    `file.py:Name`; classification by default. teacher: an ONNX file or a trained network of the zoo
-    to learn from in place of the float model.
+    the packed file keeps, also beside arrays that were made by it, and `train_limit` as its limit.
+    task: loss and metric, or `file.py:Name`; classification by default. teacher: an ONNX file or a
+    trained network of the zoo to learn from in place of the float model.
     resume: continue an interrupted run, with the result that it would have had.
 
     Where torchrun has started several processes of this call, they train one network together:
@@ -77,10 +79,11 @@ def finetune(
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    _check(seed, threads, train_limit)
+    _check(output, seed, threads, train_limit)
     if teacher is not None and chosen.distillation is None:
         raise RecipeError("a teacher is named, but the recipe has no [distillation] table")
-    work = Checked(load_task(task) if task is None or isinstance(task, str) else task)
+    wished = load_task(task) if task is None or isinstance(task, str) else task
+    work = Checked(wished)
     settings = {
         "source": source,
         "weights": _named(weights),
@@ -140,7 +143,12 @@ def finetune(
         model = load_graph(whole).model()
         check_inputs(model, source)
         shape = next(iter(input_shapes(model).values()), ())
-        splits = check_data(splits or opened(shape), shape)
+        splits = check_data(
+            splits or opened(shape),
+            shape,
+            _classes(model, wished),
+            heeds_labels=chosen.heeds_labels,
+        )
         if taught is not None:
             check_teacher(taught, splits)
         chain.found(contents(splits))
@@ -170,12 +178,27 @@ def _to_train_on(
     return splits
 
 
-def _check(seed: int, threads: int, train_limit: int | None) -> None:
+def _check(
+    output: str | os.PathLike[str], seed: int, threads: int, train_limit: int | None
+) -> None:
+    if not os.fspath(output):
+        # It would be the current folder.
+        raise UsageError("the output folder has no name; give one, such as out")
     if not 0 <= seed < _SEEDS:
         raise UsageError(f"seed must be at least 0 and below 2^63, got {str(seed)[:_SHOWN]}")
     check_threads(threads)
     if train_limit is not None and train_limit < 1:
         raise UsageError(f"train_limit must be at least 1, got {train_limit}")
+
+
+def _classes(model: onnx.ModelProto, task: Task) -> int | None:
+    """How many classes a model tells apart; None where that is open, or the task is another one."""
+    if type(task) is not Classification:
+        return None
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    output = value_shapes(copy).get(model.graph.output[0].name)
+    return None if output is None or len(output.shape) != 2 else output.shape[1]
 
 
 def _named(given: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 if TYPE_CHECKING:
@@ -13,14 +13,15 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def record(made: type[T], values: object) -> T:
-    """A dataclass of whole numbers, numbers and texts, which may be missing where None fits.
+    """A dataclass of whole numbers, numbers and texts, which may be None where that fits.
 
-    Raises ValueError for another set of fields, a value of another type, a number that isn't
-    finite, and a whole number below zero.
+    Fields with a default may be missing. Raises ValueError for another set of fields, a value of
+    another type, a number that isn't finite, and a whole number below zero.
     """
     types = get_type_hints(made)
     names = {field.name for field in fields(made)}
-    if not isinstance(values, dict) or values.keys() != names:
+    needed = {field.name for field in fields(made) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= values.keys() <= names:
         raise ValueError(f"it must hold {', '.join(sorted(names))}")
     for name, value in values.items():
         if not _fits(value, types[name]):

@@ -6,7 +6,8 @@ defaults.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, get_args
 
 from edgekit.compress.cluster import Start
@@ -25,6 +26,8 @@ _MOST_WEIGHT = 1e6
 SHOWN = 60
 """Characters of a wrong value in an error."""
 _HALF_BITS = 16
+_BY_PATTERN = ("sparsity", "rank", "schedule")
+"""Settings of a prune stage that a pattern decides."""
 CODING = ("share", "grid")
 """Kinds of stages that end with codes."""
 
@@ -45,7 +48,7 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Retrain:
-    """Train all weights on; pruned ones stay zero.
+    """Train all weights on; those that are zero, in the source too, stay zero.
 
     learning_rate: how far a step of Adam moves a weight, as a share of its tensor's deviation.
     """
@@ -63,7 +66,8 @@ class Prune:
     """Set weights to zero and retrain the others.
 
     sparsity: share of all weights that become zero. pattern: "" for any, or such as "2:4", two of
-    every four neighbours along the input channels stay (sparsity then follows from it).
+    every four neighbours along the input channels stay. Then there is no sparsity, rank and
+    schedule to choose, and a layer whose inputs don't come in such groups stays dense.
     rank: by "magnitude", or "importance", which weighs a tensor's magnitudes by its gradients.
     schedule: "one-shot", "iterative" or "cubic". pruning_share: of the epochs, after which the
     masks are final.
@@ -86,6 +90,8 @@ class Prune:
         _check_share("pruning_share", self.pruning_share)
         if self.pattern:
             parse_pattern(self.pattern)
+            usual = {field.name: field.default for field in fields(self)}
+            check_beside_pattern(key for key in usual if getattr(self, key) != usual[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,9 @@ class Channels:
 @dataclass(frozen=True, slots=True)
 class LowRank:
     """Split matrices into two of lower rank where that saves weights, and retrain.
+
+    A matrix of a pruned source loses its zeros where its halves have fewer weights than it had that
+    weren't zero.
 
     energy: share of each matrix's energy that stays, as `edgekit compress --low-rank`.
     """
@@ -167,12 +176,23 @@ class Grid:
         _check_choice("steps", self.steps, ("tensor", "channel"))
         if self.bias_bits != _HALF_BITS and not MIN_BITS <= self.bias_bits <= MAX_BITS:
             raise RecipeError(
-                f"bias_bits must be {_HALF_BITS} or {MIN_BITS} to {MAX_BITS}, got {self.bias_bits}"
+                f"bias_bits must be {_HALF_BITS} or {MIN_BITS} to {MAX_BITS}, "
+                f"got {str(self.bias_bits)[:SHOWN]}"
             )
-        for key in ("bits_per_weight", "start_bits"):
-            bound = getattr(self, key)
-            if bound is not None and not 0 < bound <= MAX_BITS:
-                raise RecipeError(f"{key} must be above 0 and at most {MAX_BITS}, got {bound}")
+        _check_entropy("start_bits", self.start_bits)
+        bound = self.bits_per_weight
+        if bound is None:
+            return
+        _check_entropy("bits_per_weight", bound)
+        if bound > self.bits:
+            raise RecipeError(
+                f"bits_per_weight can't be {bound:g} where codes have {self.bits} bits at most"
+            )
+        if bound > self.start_bits:
+            raise RecipeError(
+                f"codes come down from start_bits to bits_per_weight, so {self.start_bits:g} can't "
+                f"be below {bound:g}"
+            )
 
 
 Stage = Train | Retrain | Prune | Channels | LowRank | Share | Grid
@@ -197,7 +217,10 @@ class Distillation:
     def __post_init__(self) -> None:
         _check_share("share", self.share)
         if not 0 < self.temperature <= _MOST_WEIGHT:
-            raise RecipeError(f"temperature must be above 0, got {self.temperature}")
+            raise RecipeError(
+                f"temperature must be above 0 and at most {_MOST_WEIGHT:g}, "
+                f"got {str(self.temperature)[:SHOWN]}"
+            )
         if not (0 <= self.features <= _MOST_WEIGHT and 0 <= self.flow <= _MOST_WEIGHT):
             raise RecipeError("features and flow must be at least 0 and finite")
 
@@ -235,12 +258,22 @@ class Recipe:
             raise RecipeError("share and grid fix the codes, so nothing can come behind them")
         if not kinds or kinds[-1] not in CODING:
             raise RecipeError("the last stage has to make codes: share or grid")
+        if Prune.kind in kinds and LowRank.kind in kinds[kinds.index(Prune.kind) :]:
+            raise RecipeError(
+                "low-rank makes new matrices, without the zeros of a prune stage before it; put "
+                "low-rank first"
+            )
         taught = self.distillation
         if taught is not None and (taught.features or taught.flow) and Channels.kind in kinds:
             raise RecipeError(
                 "features and flow compare layers of the same width, and a channels stage narrows "
                 "them; set both to 0"
             )
+
+    @property
+    def heeds_labels(self) -> bool:
+        """Whether labels have a part in the loss."""
+        return self.distillation is None or self.distillation.share < 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -250,25 +283,44 @@ class Recipe:
 
 
 def with_bits_per_weight(recipe: Recipe, bits: float) -> Recipe:
-    """A recipe whose grid comes down to another entropy. Raises RecipeError without a grid."""
+    """A recipe whose grid comes down to another entropy, from at least that.
+
+    Raises RecipeError for what is no entropy, and without a grid.
+    """
+    _check_entropy("bits_per_weight", bits)
     last = recipe.stages[-1]
     if not isinstance(last, Grid):
         raise RecipeError(f"{recipe.name} has no grid stage that could come down to {bits:g} bits")
-    return replace(recipe, stages=(*recipe.stages[:-1], replace(last, bits_per_weight=bits)))
+    start = max(last.start_bits, bits)
+    changed = replace(last, bits_per_weight=bits, start_bits=start)
+    return replace(recipe, stages=(*recipe.stages[:-1], changed))
 
 
 def _check_rhythm(epochs: float, learning_rate: float) -> None:
     if not 0 <= epochs <= _MOST_EPOCHS:
-        raise RecipeError(f"epochs must be in 0..{_MOST_EPOCHS}, got {epochs}")
+        raise RecipeError(f"epochs must be in 0..{_MOST_EPOCHS}, got {str(epochs)[:SHOWN]}")
     if not 0 < learning_rate < _HIGHEST_RATE:
         raise RecipeError(
-            f"learning_rate must be above 0 and below {_HIGHEST_RATE}, got {learning_rate}"
+            f"learning_rate must be above 0 and below {_HIGHEST_RATE}, "
+            f"got {str(learning_rate)[:SHOWN]}"
         )
+
+
+def _check_entropy(key: str, bits: float) -> None:
+    if not 0 < bits <= MAX_BITS:
+        raise RecipeError(f"{key} must be above 0 and at most {MAX_BITS}, got {str(bits)[:SHOWN]}")
 
 
 def _check_share(key: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise RecipeError(f"{key} must be in 0..1, got {value}")
+        raise RecipeError(f"{key} must be in 0..1, got {str(value)[:SHOWN]}")
+
+
+def check_beside_pattern(given: Iterable[str]) -> None:
+    """Raise RecipeError where settings are given that a pattern leaves nothing to."""
+    idle = [key for key in given if key in _BY_PATTERN]
+    if idle:
+        raise RecipeError(f"a pattern says which weights stay; leave out {' and '.join(idle)}")
 
 
 def parse_pattern(text: str) -> tuple[int, int]:
@@ -278,6 +330,7 @@ def parse_pattern(text: str) -> tuple[int, int]:
     if (
         short
         and colon
+        and text.isascii()
         and keep.isdecimal()
         and group.isdecimal()
         and 0 < int(keep) < int(group) <= 64
@@ -288,4 +341,4 @@ def parse_pattern(text: str) -> tuple[int, int]:
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise RecipeError(f"{key} must be {' or '.join(choices)}, got {value!r}")
+        raise RecipeError(f"{key} must be {' or '.join(choices)}, got {repr(value)[:SHOWN]}")

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import edgekit_models
 from edgekit.errors import PlanError, RecipeError
 from edgekit.toml_files import nearest, read_toml, unknown_setting
-from edgekit.train.recipe import KINDS, SHOWN, Distillation, Recipe, Stage
+from edgekit.train.recipe import (
+    KINDS,
+    SHOWN,
+    Distillation,
+    Prune,
+    Recipe,
+    Stage,
+    check_beside_pattern,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,9 +78,13 @@ def _stage(entry: Mapping[str, Any], number: int) -> Stage:
             + nearest(str(kind), KINDS)
         )
     try:
-        return _filled(KINDS[kind], rest, "it")
+        made = _filled(KINDS[kind], rest, "it")
+        # What a file gives, even where it is the default, is meant to count.
+        if isinstance(made, Prune) and made.pattern:
+            check_beside_pattern(rest)
     except (RecipeError, PlanError) as error:
         raise RecipeError(f"stage {number} ({kind}): {error}") from error
+    return made
 
 
 def _filled(made: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -107,5 +119,8 @@ def _find(recipe: str | os.PathLike[str]) -> Path:
     if name in known:
         return known[name]
     if not Path(name).is_file():
-        raise RecipeError(f"no recipe {name}: name a .toml file or one of {', '.join(known)}")
+        raise RecipeError(
+            f"no recipe {name}: name a .toml file or one of {', '.join(known)}"
+            f"{nearest(name, known)}"
+        )
     return Path(name)

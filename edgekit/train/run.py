@@ -25,7 +25,8 @@ from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import check_judge, measure_file
 from edgekit.train.methods.method import Method
-from edgekit.train.recipe import Recipe, Stage, Train
+from edgekit.train.methods.pruning import check_pattern
+from edgekit.train.recipe import Channels, LowRank, Prune, Recipe, Stage, Train
 from edgekit.train.stages import Workpiece, sparsity
 from edgekit.train.state import BROKEN
 from edgekit.train.task import Task
@@ -107,6 +108,12 @@ class RecipeRun:
             return
         module = GraphModule(model)
         method = Method(module, {})
+        for stage in self.stages:
+            if isinstance(stage, Channels | LowRank):
+                # Behind these the layers have other shapes.
+                break
+            if isinstance(stage, Prune):
+                check_pattern(module, stage)
         tuning = self._tuning(module, method, self.stages[0])
         tuning.rehearse()
         result = StageResult(
@@ -130,7 +137,6 @@ class RecipeRun:
         piece = Workpiece(
             before,
             stage,
-            is_pruned=any(earlier.kind == "prune" for earlier in self.chain.stages),
             calibration=self.data.training,
             seed=self.seed + number,
         )

@@ -87,8 +87,8 @@ def open_data(
     torch's have them, or a mapping of them named train, validation and test.
 
     input_shape: of the network's input with its batch, 0 where a size is open. preprocess: how
-    pictures become inputs, as edgekit.preprocess.make_preprocess takes it. limit: of the training
-    samples that are used.
+    pictures become inputs, as edgekit.preprocess.make_preprocess takes it; arrays are inputs
+    already. limit: of the training samples that are used.
 
     Raises DataError and UnknownModelError with one line about what is wrong.
     """
@@ -188,7 +188,8 @@ def _held_out(split: Split, name: str, source: str, limit: int | None) -> Traini
         raise DataError(f"{name} has no samples")
     held = round(count * HELD_OUT)
     if held < 1 or held >= count:
-        raise DataError(f"{name} has {count} samples, too few to hold a tenth out for validation")
+        samples = "1 sample" if count == 1 else f"{count} samples"
+        raise DataError(f"{name} has {samples}, too few to hold a tenth out for validation")
     order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(count))
     return TrainingData(
         name=name,

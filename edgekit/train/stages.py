@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import CalibrationInputs
 from edgekit.compress.measure import bits_per_code
+from edgekit.compress.prune import zeros_kept
 from edgekit.compress.run_form import choose_run_form
 from edgekit.compress.surgery import operate
 from edgekit.errors import DataError, PlanError
@@ -61,8 +62,8 @@ class Outcome:
 class Workpiece:
     """A graph module under a stage's method.
 
-    before: the model before the stage. is_pruned: whether its zeros are masks. calibration: where
-    the ranges of activations are measured, if the stage rounds them.
+    before: the model before the stage, whose zeros stay zeros. calibration: where the ranges of
+    activations are measured, if the stage rounds them.
     """
 
     def __init__(
@@ -70,17 +71,13 @@ class Workpiece:
         before: onnx.ModelProto,
         stage: Stage,
         *,
-        is_pruned: bool,
         calibration: Split,
         seed: int,
     ) -> None:
         self._model = _reshaped(before, stage, calibration)
         self.module = GraphModule(self._model)
-        masks = {
-            name: values != 0
-            for name, values in self.module.numbers().items()
-            if is_pruned and values.ndim > 1 and not np.all(values)
-        }
+        numbers = self.module.numbers()
+        masks = zeros_kept({name: values for name, values in numbers.items() if values.ndim > 1})
         axes = {weight.name: weight.axis for weight in load_graph(_bytes(self._model)).weights}
         steps: dict[str, float] = {}
         if isinstance(stage, Grid) and stage.bits_per_weight is not None:

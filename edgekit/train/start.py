@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 import torch
 
-from edgekit.errors import RecipeError, UsageError
+from edgekit.errors import EdgekitError, RecipeError, UsageError
 from edgekit.export.pytorch import export
 from edgekit.graph import load_graph
+from edgekit.packfile.onnx_model import to_model_proto
+from edgekit.packfile.reader import read_packfile
 from edgekit.train import fit
 from edgekit.train.chain import Chain, make_folder
 from edgekit.train.datasets import TrainingData
@@ -20,6 +23,8 @@ from edgekit.train.state import EpochRecord
 from edgekit.train.tuning import Progress
 
 TRAINED = "0-train.safetensors"
+PACKED = ".ekp"
+_FILES = (".onnx", PACKED)
 
 
 def float_file(
@@ -35,19 +40,25 @@ def float_file(
     resume: bool,
     watch: Watch | None,
 ) -> bytes:
-    """The float model of a source, an ONNX file or what `export` takes, as one ONNX file.
+    """The float model of a source, an ONNX or packed file or what `export` takes, as one ONNX file.
 
     training: train a module from random weights first; its weights, log and, until it is done,
     its state lie in the chain's folder. data: Fashion-MNIST if it is open already. train_limit: of
     its images. resume: go on from them. watch: told its epochs.
 
-    Raises UsageError and RecipeError for what an ONNX file has no use for, and as `export` does.
+    Raises UsageError and RecipeError for what such a file has no use for, the FormatError of the
+    rule that a packed file breaks, and as `export` does.
     """
-    if source.endswith(".onnx"):
+    if source.endswith(_FILES):
         if training is not None:
-            raise RecipeError("a train stage builds a network anew; name a module, not ONNX")
+            raise RecipeError("a train stage builds a network anew; name a module, not a file")
         if weights is not None or input_shape is not None:
-            raise UsageError("an ONNX file has its own weights and input shape")
+            raise UsageError(f"{source} has its own weights and input shape")
+        if source.endswith(PACKED):
+            restored: bytes = to_model_proto(read_packfile(source)).SerializeToString(
+                deterministic=True
+            )
+            return restored
         graph = load_graph(source)
         whole = Path(source).read_bytes()
         # A model with external data becomes one file.
@@ -56,6 +67,7 @@ def float_file(
     if training is not None:
         if weights is not None:
             raise RecipeError("the recipe trains from random weights; leave out --weights")
+        is_new = not chain.folder.exists()
         make_folder(chain.folder)
         weights = chain.path(TRAINED)
         if not resume and any(chain.folder.glob(f"{weights.stem}.*")):
@@ -64,18 +76,25 @@ def float_file(
                 "another folder"
             )
         if not weights.exists():
-            fit.train(
-                source,
-                weights,
-                data=data,
-                epochs=int(training.epochs),
-                learning_rate=training.learning_rate,
-                seed=seed,
-                threads=torch.get_num_threads(),
-                train_limit=train_limit,
-                resume=True,
-                observer=_Telling(chain, watch),
-            )
+            try:
+                fit.train(
+                    source,
+                    weights,
+                    data=data,
+                    epochs=int(training.epochs),
+                    learning_rate=training.learning_rate,
+                    seed=seed,
+                    threads=torch.get_num_threads(),
+                    train_limit=train_limit,
+                    resume=True,
+                    observer=_Telling(chain, watch),
+                )
+            except EdgekitError:
+                # What can't be trained leaves no empty folder behind.
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        chain.folder.rmdir()
+                raise
         # Where the process was killed before it was gone.
         weights.with_suffix(".state.pt").unlink(missing_ok=True)
     return exported(source, weights=weights, input_shape=input_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import InputError, UsageError
-from edgekit.files import atomic_path
+from edgekit.files import write_atomic
 from edgekit.train.plain import record
 
 BROKEN = (
@@ -83,6 +84,14 @@ class State:
     history: list[EpochRecord]
 
 
+def write_plain(plain: dict[str, Any], path: Path) -> None:
+    """Write plain containers of tensors as torch.save does, or not at all. Raises OutputError."""
+    # Into a file that can't grow torch writes with an error of its own, which isn't an OSError.
+    held = io.BytesIO()
+    torch.save(plain, held)
+    write_atomic(path, held.getvalue())
+
+
 def write_state(state: State, path: Path) -> None:
     """Save a run so that a killed process leaves this epoch's state or the last one's."""
     plain = {
@@ -93,8 +102,7 @@ def write_state(state: State, path: Path) -> None:
             for field in ("model", "optimizer", "scheduler", "rng", "torch_rng", "best")
         },
     }
-    with atomic_path(path) as temporary:
-        torch.save(plain, temporary)
+    write_plain(plain, path)
 
 
 def broken_state(

@@ -7,7 +7,8 @@ one batch ─┤                               ├─ sum ─ the same step ever
 ```
 
 Every worker holds the whole network and draws the same chance, so a run gives the losses of one
-process up to rounding. The first worker alone writes files and speaks.
+process up to rounding. The first worker alone writes files and reports; an error is told by each
+worker that meets it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Workers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes files and speaks."""
+        """Whether this one writes files and reports."""
         return self.number == 0
 
     def part(self, total: int) -> slice:
@@ -141,7 +142,7 @@ def joined() -> Iterator[Workers]:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all that torchrun started, asked before they have joined."""
+    """Whether this process reports for all that torchrun started, asked before they have joined."""
     return os.environ.get("RANK", "0") == "0"
 
 

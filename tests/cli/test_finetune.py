@@ -99,8 +99,9 @@ def test_the_table_shows_every_stage(cli: Cli, folder: Path) -> None:
     ("flags", "code", "message"),
     [
         (["--recipe", "tinny"], 2, "no recipe tinny: name a .toml file or one of"),
+        (["-o", ""], 2, "the output folder has no name"),
         (["--data", "nowhere"], 4, "can't use 'nowhere' as training data"),
-        (["--weights", "w.pt"], 2, "an ONNX file has its own weights"),
+        (["--weights", "w.pt"], 2, "has its own weights and input shape"),
         (["--teacher", "none.onnx"], 4, "can't read none.onnx"),
         (["--task", "nope"], 2, "nope"),
         (["--threads", "0"], 2, "threads must be 1 to 256"),

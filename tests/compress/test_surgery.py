@@ -79,6 +79,76 @@ def test_what_is_made_up_for_is_the_least_squares_answer(rng: np.random.Generato
     np.testing.assert_allclose(shift, best[-1], atol=1e-6)
 
 
+@pytest.mark.parametrize("work", [1e12, 0])
+def test_making_up_leaves_zeros_alone(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, work: float
+) -> None:
+    """By least squares of the other weights, or cut from the free ones where that is too much."""
+    monkeypatch.setattr("edgekit.compress.channel_importance._MOST_WORK", work)
+    moments, rows = some_moments(rng, 12)
+    filters = rng.normal(size=(3, 12)) * (rng.random((3, 12)) < 0.6)
+    filters[0] = rng.normal(size=12)
+    kept = np.array([True, False, True, True, False, True])
+    stay = np.repeat(kept, 2)
+
+    left, shift = made_up(filters, moments, kept)
+
+    np.testing.assert_array_equal(left != 0, filters[:, stay] != 0)
+    for row, found, gain in zip(filters, left, shift, strict=True):
+        used = stay & (row != 0)
+        wanted = rows @ row
+        # Whatever the weights, the bias keeps the mean.
+        assert np.mean(rows[:, stay] @ found + gain) == pytest.approx(np.mean(wanted))
+        if work:
+            table = np.hstack([rows[:, used], np.ones((len(rows), 1))])
+            best = np.linalg.lstsq(table, wanted, rcond=None)[0]
+            np.testing.assert_allclose(found[found != 0], best[:-1], atol=1e-6)
+            assert gain == pytest.approx(best[-1], abs=1e-6)
+
+
+def pruned_model(model: ModelProto, rng: np.random.Generator) -> ModelProto:
+    """Two of three weights zero in every matrix and filter."""
+    pruned = ModelProto()
+    pruned.CopyFrom(model)
+    for tensor in pruned.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim > 1:
+            kept = values * (rng.random(values.shape) < 1 / 3)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(kept.astype(np.float32), tensor.name))
+    return pruned
+
+
+def share_of_zeros(model: ModelProto) -> float:
+    values = [onnx.numpy_helper.to_array(t) for t in model.graph.initializer if len(t.dims) > 1]
+    return sum(np.count_nonzero(v == 0) for v in values) / sum(v.size for v in values)
+
+
+def test_a_pruned_model_keeps_its_zeros_when_channels_leave(
+    tiny_model: ModelProto, rng: np.random.Generator
+) -> None:
+    model = pruned_model(tiny_model, rng)
+    before = share_of_zeros(model)
+
+    narrow = operate(load_graph(model.SerializeToString()), None, channels=0.6).graph.model()
+
+    assert share_of_zeros(narrow) == pytest.approx(before, abs=0.05)
+
+
+def test_a_layer_is_split_where_that_saves_weights_that_are_not_zero(
+    rng: np.random.Generator,
+) -> None:
+    filters = rng.normal(size=(40, 6)) @ rng.normal(size=(6, 30))
+    pruned = filters.copy()
+    pruned[10:] = 0
+
+    whole, left = halve(filters, 1.0), halve(pruned, 1.0)
+
+    assert whole is not None
+    assert whole[0].size + whole[1].size == 6 * (40 + 30)
+    # 300 weights that aren't zero are fewer than 420.
+    assert left is None
+
+
 def test_a_twin_costs_nothing_until_the_other_is_gone(rng: np.random.Generator) -> None:
     _, rows = some_moments(rng, 6)
     rows[:, 4] = rows[:, 1]

@@ -216,3 +216,10 @@ def _add_one(model: onnx.ModelProto, name: str) -> None:
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
             return
     raise AssertionError(f"no tensor {name}")
+
+
+def test_an_input_that_no_memory_holds_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="there is no memory for an input of shape") as caught:
+        export(f"{NETS}:net", tmp_path / "net.onnx", input_shape=(1, 3, 99999999, 99999999))
+
+    assert "\n" not in str(caught.value)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from edgekit.errors import CheckFailedError, DataError, InputError, UsageError
+from edgekit.errors import CheckFailedError, DataError, InputError, OutputError, UsageError
 from edgekit.train.chain import LOG, PACKED, REPORT, STATE
 from edgekit.train.datasets import Samples
 from edgekit.train.finetune import finetune
 from edgekit.train.recipe import (
     Distillation,
     Grid,
+    Retrain,
     Share,
     Stage,
     Train,
@@ -74,7 +77,7 @@ def test_a_folder_keeps_its_run(model: Path, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="holds a run already; continue it with --resume"):
         run(model, tmp_path / "out", chosen)
-    with pytest.raises(UsageError, match="another recipe, seed"):
+    with pytest.raises(UsageError, match=r"other settings \(recipe, seed\)"):
         run(model, tmp_path / "out", recipe(Grid(epochs=2)), resume=True, seed=3)
     # As a run is that was begun before there was such a setting.
     report = json.loads((tmp_path / "out" / REPORT).read_text())
@@ -127,7 +130,7 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(model: Path, tmp_path: P
     before = data.read_bytes()
     np.savez(data, inputs=rows.inputs.numpy() + 1, labels=np.asarray(rows.labels))
 
-    with pytest.raises(UsageError, match="another data"):
+    with pytest.raises(UsageError, match=r"other settings \(data\)"):
         finetune(str(model), tmp_path / "out", recipe=chosen, data=data, resume=True)
     data.write_bytes(before)
     for missing in (PACKED, "0-float.onnx"):
@@ -143,13 +146,13 @@ def test_bad_data_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_that_the_loss_cannot_take_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
+def test_labels_that_are_no_class_leave_no_run_behind(model: Path, tmp_path: Path) -> None:
     data = tiny_data()
     shifted = dataclasses.replace(
         data, training=Samples(samples(256, 1).inputs, torch.full((256,), 9))
     )
 
-    with pytest.raises(UsageError, match=r"the loss can't take .*: IndexError: Target 9 is out of"):
+    with pytest.raises(DataError, match="sample 0 has the label 9, but the network's 3 classes"):
         finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data=shifted)
 
     assert not (tmp_path / "out").exists()
@@ -203,8 +206,75 @@ def test_changed_code_of_a_task_is_another_run(model: Path, tmp_path: Path) -> N
     run(model, tmp_path / "out", chosen, task=f"{path}:Own")
     path.write_text(text + "'b'\n")
 
-    with pytest.raises(UsageError, match="holds a run with another task"):
+    with pytest.raises(UsageError, match=r"holds a run with other settings \(task\)"):
         run(model, tmp_path / "out", chosen, task=f"{path}:Own", resume=True)
+
+
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+@pytest.mark.parametrize("label", [-100, 3])
+def test_a_label_of_no_class_is_told_with_its_sample_before_training(
+    model: Path, tmp_path: Path, part: str, label: int
+) -> None:
+    data = tiny_data()
+    split = getattr(data, part)
+    labels = split.labels.clone()
+    labels[71] = label
+    changed: dict[str, Any] = {part: Samples(split.inputs, labels)}
+    wrong = dataclasses.replace(data, **changed)
+
+    with pytest.raises(DataError, match=f"the {part} split of rows: sample 71 has the label"):
+        finetune(str(model), tmp_path / "out", recipe=recipe(Grid()), data=wrong)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line(model: Path, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(_stage: str, _line: Progress) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    try:
+        with pytest.raises(OutputError, match=r"can't write .*state\.pt: File too large"):
+            run(model, tmp_path / "out", recipe(Grid(epochs=3)), watch=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not [*(tmp_path / "out").glob(".*")]
+
+
+def test_a_stage_that_has_changed_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Retrain(epochs=1), Grid(epochs=1))
+    run(model, tmp_path / "out", chosen)
+    path = tmp_path / "out" / "0-float.onnx"
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[:400] + bytes(200) + whole[600:])
+    with pytest.raises(InputError, match=r"0-float\.onnx has changed since its run wrote it"):
+        run(model, tmp_path / "out", chosen, resume=True)
+    path.write_bytes(whole)
+    # As a run is that was begun before digests were kept.
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    for stage in report["stages"]:
+        assert len(stage.pop("file_sha256")) == 64
+    (tmp_path / "out" / REPORT).write_text(json.dumps(report))
+    run(model, tmp_path / "out", chosen, resume=True)
+
+
+def test_what_is_no_folder_of_a_run_is_refused(model: Path, tmp_path: Path) -> None:
+    chosen = recipe(Grid(epochs=0))
+
+    with pytest.raises(OutputError, match=r"/dev/full is no folder; name one"):
+        run(model, Path("/dev/full"), chosen)
+    with pytest.raises(OutputError, match="File name too long"):
+        run(model, tmp_path / ("n" * 300), chosen)
+    with pytest.raises(UsageError, match="the output folder has no name"):
+        finetune(str(model), "", recipe=chosen, data=tiny_data())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / PACKED).write_bytes(b"somebody's")
+    with pytest.raises(UsageError, match=r"holds a model\.ekp of no run; name another folder"):
+        run(model, tmp_path / "out", chosen)
+    assert (tmp_path / "out" / PACKED).read_bytes() == b"somebody's"
 
 
 @pytest.mark.parametrize("wrong", ["data", "teacher"])

@@ -13,9 +13,41 @@ from torch import Tensor
 from edgekit.errors import DataError
 from edgekit.train.checked import check_data
 from edgekit.train.datasets import Samples
+from edgekit.train.sources import Subset
 from tests.train.nets import samples, tiny_data
 
 SHAPE = (0, 1, 6, 6)
+
+
+def test_labels_that_are_read_later_are_looked_at_batch_by_batch() -> None:
+    def late(inputs: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        return inputs, torch.where(chosen == 17, 10, 0)
+
+    data = dataclasses.replace(tiny_data(), validation=Giving(late))
+    split = check_data(data, SHAPE, classes=3).validation
+
+    split.batch(torch.arange(17))
+    with pytest.raises(DataError, match=r"sample 17 has the label 10, but .* 3 classes are 0 to 2"):
+        split.batch(torch.arange(20))
+
+
+def test_a_held_out_sample_goes_by_its_place_in_the_data_set() -> None:
+    rows = samples(64, 1)
+    assert rows.labels is not None
+    rows.labels[40] = 9
+    data = dataclasses.replace(tiny_data(), test=Subset(rows, torch.arange(64).flip(0)))
+
+    with pytest.raises(DataError, match="sample 40 has the label 9"):
+        check_data(data, SHAPE, classes=3)
+
+
+def test_labels_that_nobody_heeds_may_be_anything() -> None:
+    rows = samples(64, 1)
+    data = dataclasses.replace(tiny_data(), training=Samples(rows.inputs, torch.full((64,), -1)))
+
+    check_data(data, SHAPE, classes=3, heeds_labels=False)
+    with pytest.raises(DataError, match="sample 0 has the label -1"):
+        check_data(data, SHAPE, classes=3)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import edgekit
 from edgekit.count import count
-from edgekit.errors import CheckFailedError, RecipeError, UsageError
+from edgekit.errors import CheckFailedError, FormatError, RecipeError, UsageError
 from edgekit.graph import load_graph
 from edgekit.packfile.onnx_model import decompress
 from edgekit.packfile.reader import read_packfile
@@ -245,6 +245,14 @@ def test_every_way_of_pruning_reaches_its_sparsity(
         assert report.stages[1].sparsity == pytest.approx(prune.sparsity, abs=0.01)
 
 
+def test_a_pattern_that_fits_no_layer_is_told_before_training(model: Path, tmp_path: Path) -> None:
+    stages = (Retrain(epochs=1), Prune(pattern="7:64", epochs=1), Share())
+
+    with pytest.raises(RecipeError, match=r"7:64 fits no layer, .*: stem\.weight \(8, 1, 3, 3\)"):
+        run(model, tmp_path / "out", recipe(*stages))
+    assert not (tmp_path / "out").exists()
+
+
 def test_shared_weights_have_few_values(model: Path, tmp_path: Path) -> None:
     run(model, tmp_path / "out", recipe(Share(bits=2, start="density", epochs=1)))
 
@@ -306,6 +314,74 @@ def test_what_is_pruned_stays_pruned_in_later_stages(model: Path, tmp_path: Path
         for name, values in first.items():
             if values.ndim > 1:
                 assert not np.any(after[name][values == 0])
+
+
+def zeros_of(path: Path) -> float:
+    weights = [values for values in numbers(path).values() if values.ndim > 1]
+    return sum(np.count_nonzero(w == 0) for w in weights) / sum(w.size for w in weights)
+
+
+def test_what_is_pruned_stays_pruned_when_channels_leave(model: Path, tmp_path: Path) -> None:
+    stages = (
+        Prune(sparsity=0.67, epochs=1),
+        Channels(keep=0.6, epochs=1),
+        Share(epochs=1),
+    )
+
+    report = run(model, tmp_path / "out", recipe(*stages))
+
+    pruned, *later = (zeros_of(tmp_path / "out" / stage.file) for stage in report.stages[1:])
+    assert min(later) > pruned - 0.1
+
+
+@pytest.mark.parametrize(
+    "last", [Share(epochs=1), Grid(epochs=1), Grid(bias_bits=8, epochs=1)], ids=["share", "16", "8"]
+)
+def test_a_pattern_stays_where_all_inputs_stay(model: Path, tmp_path: Path, last: Stage) -> None:
+    apart = onnx.load(model)
+    # The outputs of the pointwise layer may leave without its inputs.
+    add = next(node for node in apart.graph.node if node.op_type == "Add")
+    add.input[0] = "p"
+    onnx.save(apart, tmp_path / "apart.onnx")
+    stages = (Prune(pattern="2:4", epochs=1), Channels(keep=0.8, epochs=1), last)
+
+    report = run(tmp_path / "apart.onnx", tmp_path / "out", recipe(*stages))
+
+    for stage in report.stages[2:]:
+        after = numbers(tmp_path / "out" / stage.file)["point.weight"]
+        # Too few weights are left for codes, and zeros stay zeros all the same.
+        assert (len(after), after.shape[1]) == (4, 8)
+        assert np.all(np.count_nonzero(after.reshape(len(after), 2, 4), axis=2) <= 2)
+
+
+@pytest.mark.parametrize("form", ["onnx", "ekp"])
+def test_a_pruned_source_keeps_its_zeros(model: Path, tmp_path: Path, form: str) -> None:
+    run(model, tmp_path / "first", recipe(Prune(sparsity=0.6, epochs=1), Share(epochs=0)))
+    source = tmp_path / "first" / ("1-prune.onnx" if form == "onnx" else PACKED)
+
+    report = run(source, tmp_path / "out", recipe(Retrain(epochs=1), Share(epochs=1)))
+
+    before, *later = (numbers(tmp_path / "out" / stage.file) for stage in report.stages)
+    assert report.stages[0].sparsity == pytest.approx(0.6, abs=0.01)
+    assert any(np.any(after["head.weight"] != before["head.weight"]) for after in later)
+    for after in later:
+        for name, values in before.items():
+            if values.ndim > 1:
+                assert not np.any(after[name][values == 0])
+
+
+def test_a_packed_source_has_its_own_weights(model: Path, tmp_path: Path) -> None:
+    run(model, tmp_path / "first", recipe(Share(epochs=0)))
+    source = tmp_path / "first" / PACKED
+    data = bytearray(source.read_bytes())
+
+    with pytest.raises(UsageError, match=r"model\.ekp has its own weights and input shape"):
+        run(source, tmp_path / "out", recipe(Share(epochs=0)), weights="w.pt")
+    data[-40] ^= 1
+    source.write_bytes(data)
+    with pytest.raises(FormatError, match=r"."):
+        run(source, tmp_path / "out", recipe(Share(epochs=0)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_teacher_has_the_outputs_of_its_student(model: Path, tmp_path: Path) -> None:

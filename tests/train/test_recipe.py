@@ -80,6 +80,24 @@ def test_settings_are_read_and_the_rest_is_default() -> None:
         ({"distillation": {"flow": float("nan")}, **stage()}, "at least 0 and finite"),
         ({"batch_size": 10**20, **stage()}, "batch_size must be 2 to"),
         ({"stage": [{"kind": "prune", "pattern": "2:" + "9" * 5000}]}, "such as 2:4"),
+        (
+            {"stage": [{"kind": "prune"}, {"kind": "low-rank"}, {"kind": "grid"}]},
+            "without the zeros of a prune stage before it; put low-rank first",
+        ),
+        (stage(bits=2, bits_per_weight=5), "can't be 5 where codes have 2 bits at most"),
+        (stage(bits_per_weight=4, start_bits=3), "so 3 can't be below 4"),
+        (stage(steps="x" * 999), "tensor or channel, got 'x{59}$"),
+        (stage(epochs=10**99), "epochs must be in .*, got 10{59}$"),
+        (stage(learning_rate=10**99), "learning_rate must be .*, got 10{59}$"),
+        (stage(bits=10**99), "bits must be from 2 to 8, got 10{59}$"),
+        (
+            {"stage": [{"kind": "prune", "pattern": "2:4", "sparsity": 0.67}, {"kind": "share"}]},
+            "a pattern says which weights stay; leave out sparsity",
+        ),
+        (
+            {"stage": [{"kind": "prune", "pattern": "\u0662:\u0664"}, {"kind": "share"}]},
+            "such as 2:4",
+        ),
         ({"coder": "zip", **stage()}, "huffman or rans"),
         ({"batch_size": 1, **stage()}, "batch_size must be 2 to"),
         (
@@ -104,8 +122,13 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path.write_text(f"batch_size = {'9' * 5000}")
     with pytest.raises(RecipeError, match=r"r\.toml isn't TOML"):
         read_recipe(path)
+    path.write_text(f"batch_size = {'[' * 3000}{']' * 3000}")
+    with pytest.raises(RecipeError, match=r"r\.toml isn't TOML that can be read: it is nested"):
+        read_recipe(path)
     with pytest.raises(RecipeError, match=r"no recipe .*none\.toml"):
         read_recipe(tmp_path / "none.toml")
+    with pytest.raises(RecipeError, match=r"no recipe tinny: .*; did you mean 'tiny'"):
+        read_recipe("tinny")
 
 
 def test_patterns_are_small_of_large() -> None:
@@ -113,6 +136,11 @@ def test_patterns_are_small_of_large() -> None:
     for text in ("", "2", "0:4", "4:4", "a:b", "-1:4", "1:99"):
         with pytest.raises(RecipeError, match="such as 2:4"):
             parse_pattern(text)
+
+
+def test_a_pattern_leaves_no_other_choice() -> None:
+    with pytest.raises(RecipeError, match="leave out sparsity and schedule"):
+        Prune(pattern="2:4", sparsity=0.5, schedule="one-shot")
 
 
 def test_the_bits_of_a_grid_can_be_changed() -> None:
@@ -123,5 +151,10 @@ def test_the_bits_of_a_grid_can_be_changed() -> None:
     assert isinstance(changed.stages[-1], Grid)
     assert changed.stages[-1].bits_per_weight == 2.5
     assert changed.stages[:-1] == recipe.stages[:-1]
+    higher = with_bits_per_weight(recipe, 5).stages[-1]
+    assert isinstance(higher, Grid)
+    assert (higher.start_bits, higher.bits_per_weight) == (5, 5)
+    with pytest.raises(RecipeError, match="above 0 and at most 8, got nan"):
+        with_bits_per_weight(read_recipe("deep-compression"), float("nan"))
     with pytest.raises(RecipeError, match="no grid stage"):
         with_bits_per_weight(read_recipe("deep-compression"), 2)

@@ -213,6 +213,7 @@ def test_items_that_cannot_be_used_are_named(items: list[Any], words: str) -> No
     ("arrays", "words"),
     [
         ({"inputs": np.zeros((3, 2))}, "has 3 samples, too few to hold a tenth out"),
+        ({"inputs": np.zeros((1, 2))}, "has 1 sample, too few to hold a tenth out"),
         ({"inputs": np.zeros((0, 2))}, "'inputs' holds no samples"),
         ({}, "no array named 'inputs'"),
         ({"inputs": np.zeros((30, 2)), "labels": np.zeros(29)}, "one entry for each of 30 inputs"),

@@ -73,6 +73,15 @@ def test_a_training_is_of_fashion_mnist(network: str, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_training_that_cannot_begin_leaves_nothing(
+    network: str, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="train_limit must hold a batch"):
+        tuned(network, tmp_path / "out", folder, train_limit=30)
+
+    assert not (tmp_path / "out").exists()
+
+
 class _KilledError(Exception):
     """Stands for a signal."""
 
@@ -88,7 +97,7 @@ def test_a_killed_training_goes_on_and_belongs_to_its_run(
     with pytest.raises(_KilledError):
         tuned(network, tmp_path / "cut", folder, watch=kill)
     assert json.loads((tmp_path / "cut" / REPORT).read_text())["stages"] == []
-    with pytest.raises(UsageError, match="holds a run with another recipe"):
+    with pytest.raises(UsageError, match=r"holds a run with other settings \(recipe\)"):
         tuned(network, tmp_path / "cut", folder, recipe(Train(epochs=3), Share()), resume=True)
     with pytest.raises(UsageError, match="holds a run already"):
         tuned(network, tmp_path / "cut", folder)
@@ -113,7 +122,7 @@ def test_a_trained_network_of_other_settings_is_not_taken(
             tuned(network, tmp_path / "out", folder)
     assert (tmp_path / "out" / "0-train.safetensors").exists()
 
-    with pytest.raises(UsageError, match="holds a run with another seed"):
+    with pytest.raises(UsageError, match=r"holds a run with other settings \(seed\)"):
         tuned(network, tmp_path / "out", folder, seed=1, resume=True)
     assert tuned(network, tmp_path / "out", folder, resume=True).seed == 0
 

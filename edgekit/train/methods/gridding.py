@@ -69,7 +69,7 @@ class Gridding(Method):
             module.transforms[name] = self._on_grid(name, grid)
         self._biases = tuple(name for name in module.weights if name not in self.coded_names)
         for name in self._biases:
-            module.transforms[name] = self._bias
+            module.transforms[name] = self._stored(name)
         self.register_buffer("strength", torch.tensor(_FIRST_LAMBDA))
         self.register_buffer("steered", torch.tensor(0.0))
         self._elements = sum(module.weights[name].numel() for name in self.coded_names)
@@ -116,7 +116,7 @@ class Gridding(Method):
         }
         if self._stage.bias_bits < 16:
             for name in self._biases:
-                found[name] = self._coded_bias(name, weights[name])
+                found[name] = self._coded_bias(name, self.masked(name, weights[name]))
         return found
 
     def _on_grid(self, name: str, grid: TrainedGrid) -> Transform:
@@ -126,10 +126,13 @@ class Gridding(Method):
 
         return transform
 
-    def _bias(self, bias: Tensor) -> Tensor:
-        if self._stage.bias_bits == 16:
-            return half_through(bias)
-        return peak_grid(bias, code_limit(self._stage.bias_bits))[0]
+    def _stored(self, name: str) -> Transform:
+        def transform(bias: Tensor) -> Tensor:
+            if self._stage.bias_bits == 16:
+                return half_through(self.masked(name, bias))
+            return peak_grid(self.masked(name, bias), code_limit(self._stage.bias_bits))[0]
+
+        return transform
 
     @torch.no_grad()
     def _coded_bias(self, name: str, bias: Tensor) -> CodedTensor:

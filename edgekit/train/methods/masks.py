@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -51,13 +51,18 @@ def smallest_masks(
     }
 
 
+def fits_pattern(shape: Sequence[int], of: int) -> bool:
+    """Whether a weight's inputs, axis 1, come in whole groups of `of`."""
+    return len(shape) > 1 and shape[1] % of == 0
+
+
 def pattern_mask(weights: NDArray[np.float32], keep: int, of: int) -> NDArray[np.bool_] | None:
     """True for the `keep` largest of every `of` neighbours along the input channels, axis 1.
 
     weights: (outputs, inputs, ...). None where the inputs aren't a multiple of `of`: such a layer
     stays dense. Mishra et al., "Accelerating sparse deep neural networks" (2021), section 2.1.
     """
-    if weights.ndim < 2 or weights.shape[1] % of:
+    if not fits_pattern(weights.shape, of):
         return None
     last = np.moveaxis(np.abs(weights), 1, -1)
     groups = last.reshape(-1, of)

@@ -33,12 +33,11 @@ class Method(nn.Module):
         # Not a submodule: its weights have a place of their own in a saved state.
         object.__setattr__(self, "network", module)
         self.coded_names = tuple(
-            name
-            for name, weight in module.weights.items()
-            if weight.ndim > 1 and weight.numel() >= MIN_CODED
+            name for name, weight in module.weights.items() if is_worth_coding(weight)
         )
         self._mask_keys: dict[str, str] = {}
-        for index, name in enumerate(self.coded_names):
+        small = [name for name in module.weights if name not in self.coded_names]
+        for index, name in enumerate([*self.coded_names, *small]):
             if name in masks:
                 self._hold(name, index, masks[name])
 
@@ -95,6 +94,11 @@ class Method(nn.Module):
         self.register_buffer(key, torch.from_numpy(mask.astype(np.float32)))
         self._mask_keys[name] = key
         self.network.transforms[name] = lambda weights: self.masked(name, weights)
+
+
+def is_worth_coding(weight: Tensor) -> bool:
+    """Whether a tensor is large enough for codes."""
+    return weight.ndim > 1 and weight.numel() >= MIN_CODED
 
 
 def spread(weight: Tensor) -> float:

@@ -9,19 +9,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgekit.errors import RecipeError
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.methods.masks import (
+    fits_pattern,
     pattern_mask,
     scheduled_sparsity,
     smallest_masks,
 )
-from edgekit.train.methods.method import Method
+from edgekit.train.methods.method import Method, is_worth_coding
 from edgekit.train.recipe import Prune, parse_pattern
 
 _ROUNDS = 50
 """How often masks are chosen anew until they are final."""
+_LISTED = 6
+"""Layers named in an error."""
 _MEMORY = 0.95
 """Of the running mean squares of gradients, from step to step."""
+
+
+def check_pattern(module: GraphModule, stage: Prune) -> None:
+    """Raise RecipeError for a pattern that fits no layer: nothing would be pruned."""
+    if not stage.pattern:
+        return
+    _, of = parse_pattern(stage.pattern)
+    shapes = {
+        name: tuple(weight.shape)
+        for name, weight in module.weights.items()
+        if is_worth_coding(weight)
+    }
+    if any(fits_pattern(shape, of) for shape in shapes.values()):
+        return
+    listed = ", ".join(f"{name} {shape}" for name, shape in [*shapes.items()][:_LISTED])
+    rest = len(shapes) - _LISTED
+    raise RecipeError(
+        f"the pattern {stage.pattern} fits no layer, none has inputs in whole groups of {of}: "
+        f"{listed or 'no weights'}{f' and {rest} more' if rest > 0 else ''}"
+    )
 
 
 class Pruning(Method):
@@ -29,7 +53,7 @@ class Pruning(Method):
 
     A pruned weight gets no gradient, but it may come back as long as masks aren't final, where
     larger ones have shrunk below it. stage: the recipe's. masks: of what is pruned already, which
-    stays so.
+    stays so. Raises RecipeError for a pattern that fits no layer.
     """
 
     squares: Tensor
@@ -39,10 +63,12 @@ class Pruning(Method):
         self, module: GraphModule, masks: Mapping[str, NDArray[np.bool_]], stage: Prune
     ) -> None:
         every = {
-            name: np.ones(tuple(weight.shape), np.bool_) & masks.get(name, True)
+            name: np.ones(tuple(weight.shape), np.bool_)
             for name, weight in module.weights.items()
+            if is_worth_coding(weight)
         }
-        super().__init__(module, every)
+        super().__init__(module, {**every, **masks})
+        check_pattern(module, stage)
         self._stage, self._before = stage, masks
         self.register_buffer("squares", torch.zeros(len(self.coded_names)))
         self.register_buffer("round", torch.tensor(-1))

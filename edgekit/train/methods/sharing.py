@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgekit.tensors import CodedTensor
-from edgekit.train.graph_module import GraphModule
+from edgekit.train.graph_module import GraphModule, Transform
 from edgekit.train.methods.method import Group, Method, spread
 from edgekit.train.methods.rounding import half_through
 from edgekit.train.methods.shared import SharedValues
@@ -37,7 +37,7 @@ class Sharing(Method):
             self.shared.append(values)
             module.transforms[name] = values
         for name in (name for name in module.weights if name not in self.coded_names):
-            module.transforms[name] = half_through
+            module.transforms[name] = self._stored(name)
 
     def groups(self, learning_rate: float) -> list[Group]:
         """Shared values at the rate of their tensor's deviation, and biases."""
@@ -57,6 +57,9 @@ class Sharing(Method):
         return {
             name: values.coded(name, "float32", weights[name]) for name, values in self._pairs()
         }
+
+    def _stored(self, name: str) -> Transform:
+        return lambda weights: half_through(self.masked(name, weights))
 
     def _pairs(self) -> list[tuple[str, SharedValues]]:
         pairs = zip(self.coded_names, self.shared, strict=True)

@@ -44,7 +44,6 @@ def test_a_network_in_training_answers_as_its_int8_session(tmp_path: Path) -> No
     piece = Workpiece(
         tiny_model(),
         Grid(steps="channel", activations=True),
-        is_pruned=False,
         calibration=calibration,
         seed=0,
     )
