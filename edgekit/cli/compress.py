@@ -48,7 +48,9 @@ def compress(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The packed file to write.")
     ] = None,
-    bits: Annotated[int, typer.Option(help="Bits of a weight's code, 2 to 8.")] = 8,
+    bits: Annotated[
+        int, typer.Option(help="Bits of a weight's code, 2 to 8; at most so many beside a bound.")
+    ] = 8,
     method: Annotated[
         Method,
         typer.Option(help="A uniform grid with a step for each channel, or shared values."),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ from edgekit.graph.layers import Codes
 
 CODE_LIMIT = 127
 """Codes fit int8, so that the same integers run in an int8 session."""
+FINEST, COARSEST = 0.0, 1e3
+"""Factors: where every channel's codes reach their limit, and where every code is 0."""
+FINE = 1e-4
+"""The smallest factor that bits are spent on: finer grids of light networks err no less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,18 +70,17 @@ def coded_bits(codes: Codes) -> float:
     return float(-codes.size * np.sum(shares * np.log2(shares)) + 5 * counts.size)
 
 
+def total_bits(layers: Sequence[Layer], factor: float) -> float:
+    """Bits of entropy that the nearest codes of all layers take at a factor, tables included."""
+    return sum(coded_bits(round_to_grid(layer, channel_steps(layer, factor))) for layer in layers)
+
+
 def factor_for_bits(layers: Sequence[Layer], target_bits: float) -> float:
     """The factor g at which the codes of all layers take `target_bits` bits of entropy.
 
     Raises PlanError where even the coarsest grid takes more.
     """
-
-    def bits(factor: float) -> float:
-        return sum(
-            coded_bits(round_to_grid(layer, channel_steps(layer, factor))) for layer in layers
-        )
-
-    return bisect(bits, target_bits, name="bits")
+    return bisect(partial(total_bits, layers), target_bits, name="bits")
 
 
 def bisect(cost: Callable[[float], float], target: float, *, name: str) -> float:
@@ -84,7 +88,7 @@ def bisect(cost: Callable[[float], float], target: float, *, name: str) -> float
 
     Raises PlanError where no factor reaches the target.
     """
-    fine, coarse = 1e-4, 1e3
+    fine, coarse = FINE, COARSEST
     lowest = cost(coarse)
     if lowest > target:
         raise PlanError(

@@ -78,8 +78,8 @@ class Calibration:
         is_noise: bool = False,
         original: Probe | None = None,
     ) -> None:
-        """plan: which layers stay finer, and what becomes of tensors that calibration can't follow;
-        8 bits without it.
+        """plan: which layers stay finer, how many bits a code has at most in the others, and what
+        becomes of tensors that calibration can't follow; 8 bits without it.
 
         is_noise: whether the inputs are noise already, and need no more of it beside them.
         original: the model that answers are compared with, where `graph` isn't it any more.
@@ -95,6 +95,7 @@ class Calibration:
         self._weights = {weight.name: weight for weight in graph.weights}
         self._finer = {name: bits for name, bits in plan.keep.items() if isinstance(bits, int)}
         self._method = plan.method
+        self.most_bits = plan.bits
         self._layers = followed_layers(graph, plan.keep)
         if not self._layers:
             raise DataError(
@@ -178,10 +179,6 @@ class Calibration:
         """At most `bits` bits a code in every layer."""
         return self._on_levels(self._family.at_bits(bits))
 
-    def at_entropy(self, bits_per_weight: float) -> Calibrated:
-        """All codes together take this many bits of entropy a weight, where they hurt least."""
-        return self.at_factor(self.factor_for(bits_per_weight * self.weight_count))
-
     def at_factor(self, factor: float, damping: float | None = None) -> Calibrated:
         """Steps of `factor` over the square root of each layer's curvature.
 
@@ -190,8 +187,22 @@ class Calibration:
         return self._on_levels(self._family.at_factor(factor), damping)
 
     def factor_for(self, bits: float) -> float:
-        """The factor whose codes take this many bits in all. Raises PlanError where none does."""
+        """The factor whose codes take this many bits in all, rounded to the nearest.
+
+        Raises PlanError where none does.
+        """
         return self._family.factor_for_bits(bits)
+
+    def bits_at(self, factor: float) -> float:
+        """The bits that the codes of a factor take in all, rounded to the nearest."""
+        return self._family.bits_at(factor)
+
+    def with_file_judged(self, found: Calibrated) -> Calibrated:
+        """`found` with the answers of the file's own codes, where these are others than judged."""
+        if not found.is_rejoined:
+            return found
+        judged = self._judged(found)
+        return replace(found, of_file=(judged.divergence, judged.agreement))
 
     def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
         """The outputs of the original model, or with calibrated layers."""
@@ -216,9 +227,9 @@ class Calibration:
     def _family(self) -> Family:
         filters = {layer.weight: self._filters(layer) for layer in self._layers}
         if self._method == "uniform":
-            return Grids(filters, self._finer, lambda: self._curvatures)
+            return Grids(filters, self._finer, lambda: self._curvatures, self.most_bits)
         counted = {name: self._counted(name, weights) for name, weights in filters.items()}
-        return Codebooks(counted, self._finer, lambda: self._curvatures)
+        return Codebooks(counted, self._finer, lambda: self._curvatures, self.most_bits)
 
     def _counted(self, name: str, weights: NDArray[np.float32]) -> Filters:
         kept = self._kept.get(name)

@@ -16,7 +16,8 @@ class Codebooks:
     """A Family (grids.py) of shared values; a layer's width is a whole number of bits.
 
     filters: of each layer by weight name. finer: bits of layers that are set apart.
-    curvatures: measured when first asked for.
+    curvatures: measured when first asked for. most_bits: of a code, in the layers that aren't set
+    apart.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class Codebooks:
         filters: Mapping[str, Filters],
         finer: Mapping[str, int],
         curvatures: Callable[[], Mapping[str, float]],
+        most_bits: int = MAX_BITS,
     ) -> None:
         self._filters = filters
         self._finer = finer
         self._curvatures = curvatures
+        self._most_bits = most_bits
         self._known: dict[int, dict[str, Shared]] = {}
 
     def at_bits(self, bits: int) -> Mapping[str, Levels]:
@@ -40,11 +43,11 @@ class Codebooks:
 
     def factor_for_bits(self, target_bits: float) -> float:
         """As Family says."""
+        return allocate.bisect(self.bits_at, target_bits, name="bits")
 
-        def bits(factor: float) -> float:
-            return sum(shared.bits for shared in self._allocated(factor).values())
-
-        return allocate.bisect(bits, target_bits, name="bits")
+    def bits_at(self, factor: float) -> float:
+        """As Family says."""
+        return sum(shared.bits for shared in self._allocated(factor).values())
 
     def _of_width(self, bits: int) -> dict[str, Shared]:
         if bits not in self._known:
@@ -62,7 +65,7 @@ class Codebooks:
         slope of n f s^2 / 24 against n (h - log2 s) bits is f s^2 ln 2 / 12.
         """
         price = factor**2 * np.log(2) / 12
-        widths = [self._of_width(bits) for bits in range(MIN_BITS, MAX_BITS + 1)]
+        widths = [self._of_width(bits) for bits in range(MIN_BITS, self._most_bits + 1)]
         curvatures = self._curvatures()
         found = {}
         for name in self._filters:

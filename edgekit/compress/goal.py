@@ -41,10 +41,10 @@ CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDAr
 class Goal:
     """At most one bound besides the bits of a code.
 
-    bits_per_weight: entropy of the codes. target_bytes: of the finished file. max_divergence: of
-    the outputs on held-back inputs, in nats. min_agreement: share of inputs with the same largest
-    output, on the evaluation data or else the held-back inputs. max_drop: points of top-1 accuracy
-    that may be lost on labelled evaluation data.
+    bits_per_weight: entropy of the file's codes. target_bytes: of the finished file.
+    max_divergence: of the outputs on held-back inputs, in nats. min_agreement: share of inputs with
+    the same largest output, on the evaluation data or else the held-back inputs. max_drop: points
+    of top-1 accuracy that may be lost on labelled evaluation data.
     """
 
     bits_per_weight: float | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekit.compress import allocate
 from edgekit.compress.levels import GridLevels, Levels
-from edgekit.compress.quantize import code_limit, quantize_uniform
+from edgekit.compress.quantize import MAX_BITS, code_limit, quantize_uniform
 
 
 class Family(Protocol):
@@ -29,12 +29,17 @@ class Family(Protocol):
         """The factor at which all codes together take so many bits. Raises PlanError."""
         ...
 
+    def bits_at(self, factor: float) -> float:
+        """The bits that all codes together take, rounded to the nearest; less for a larger one."""
+        ...
+
 
 class Grids:
     """Uniform grids with a step a layer, coarser in channels that would not fit.
 
     filters: of each layer by weight name, (outputs, inputs), pruned weights 0.
     finer: bits of layers that are set apart. curvatures: measured when first asked for.
+    most_bits: of a code, in the layers that aren't set apart.
     """
 
     def __init__(
@@ -42,10 +47,12 @@ class Grids:
         filters: Mapping[str, NDArray[np.float32]],
         finer: Mapping[str, int],
         curvatures: Callable[[], Mapping[str, float]],
+        most_bits: int = MAX_BITS,
     ) -> None:
         self._filters = filters
         self._finer = finer
         self._curvatures = curvatures
+        self._limit = code_limit(most_bits)
 
     def at_bits(self, bits: int) -> Mapping[str, Levels]:
         """The grid of each channel reaches its largest weight; weights on such a grid stay."""
@@ -62,13 +69,17 @@ class Grids:
         """As Family says."""
         return allocate.factor_for_bits(list(self._allocated.values()), target_bits)
 
+    def bits_at(self, factor: float) -> float:
+        """As Family says."""
+        return allocate.total_bits(list(self._allocated.values()), factor)
+
     @cached_property
     def _allocated(self) -> dict[str, allocate.Layer]:
         return {
             # However sensitive it may be, its grid reaches its largest weight.
             name: allocate.Layer(filters, np.inf, code_limit(self._finer[name]))
             if name in self._finer
-            else allocate.Layer(filters, self._curvatures()[name])
+            else allocate.Layer(filters, self._curvatures()[name], self._limit)
             for name, filters in self._filters.items()
         }
 

@@ -33,7 +33,13 @@ from edgekit.compress.run_form import (
     not_run_as_int8,
     reserved_bytes,
 )
-from edgekit.compress.search import within_divergence, within_quality, within_size
+from edgekit.compress.search import (
+    check_room,
+    within_divergence,
+    within_entropy,
+    within_quality,
+    within_size,
+)
 from edgekit.compress.surgery import check_surgery, described, operate
 from edgekit.compress.trust import UNMEASURED, trusted
 from edgekit.data import Labelled, load_labelled
@@ -75,9 +81,9 @@ def compress(
     """Prune, quantize and entropy-code an ONNX model into one packed file.
 
     source: an ONNX file, by path or as bytes. output: the packed file; None only in a dry run.
-    bits: width of a code, 2 to 8. method: "uniform", a grid with one step a channel, or
-        "codebook", at most 2^bits shared values a layer, over channels that are scaled alike where
-        that errs less for its bytes.
+    bits: width of a code, 2 to 8; beside a goal, the most that a code may have.
+    method: "uniform", a grid with one step a channel, or "codebook", at most 2^bits shared values a
+        layer, over channels that are scaled alike where that errs less for its bytes.
     sparsity: share of the weights that become zero, in [0, 1); those go that matter least over
         all layers together, or with scope "layer" the smallest magnitudes of each.
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
@@ -110,7 +116,8 @@ def compress(
     The same source and settings give the same bytes, but for what is chosen by time: the report
     says what was chosen, and int8_floats repeats it. The file is read back and compared before
     it takes the place of an older one. Raises PlanError, ModelFileError, OutputError, and
-    CheckFailedError where what was pruned can be measured to have cost the answers.
+    CheckFailedError where a goal can't be met or what was pruned can be measured to have cost the
+    answers.
     """
     check_recipe(bits=bits, method=method, sparsity=sparsity, scope=scope)
     check_surgery(channels, low_rank)
@@ -160,6 +167,10 @@ def compress(
         model, fidelities = apply_plan(graph, plan)
         run_form = not_run_as_int8(f"the file says float: {uncalibrated}") if has_int8 else None
     else:
+        later = _measured_later(judged, is_cut=bool(sparsity or surgery.changes))
+        packed_bytes = _sizes(
+            goal, graph, plan, coder, note=lambda model: _noted(model, facts, later), int8=has_int8
+        )
         calibrated = Calibration(
             graph,
             inputs.inputs,
@@ -169,18 +180,7 @@ def compress(
             original=Probe(original, inputs.inputs) if surgery.changes else None,
         )
         judge = None if judged is None else Judge(calibrated, judged)
-        later = _measured_later(judged, is_cut=bool(sparsity or surgery.changes))
-        reserved = reserved_bytes(apply_plan(graph, plan)[0]) if has_int8 else 0
-        found = _meet(
-            goal,
-            graph,
-            plan,
-            calibration=calibrated,
-            judge=judge,
-            packed_bytes=lambda model: (
-                len(pack(_noted(model, facts, later), coder=coder)) + reserved
-            ),
-        )
+        found = _meet(goal, plan, calibration=calibrated, judge=judge, packed_bytes=packed_bytes)
         model, fidelities = apply_plan(graph, plan, found)
         if judge is not None:
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
@@ -256,27 +256,45 @@ def _measured_later(judged: Labelled | None, *, is_cut: bool) -> dict[str, Any]:
     return (UNMEASURED if is_cut else {}) | ({} if judged is None else judged_later(judged))
 
 
-def _meet(
+def _sizes(
     goal: Goal,
     graph: Graph,
+    plan: Plan,
+    coder: CoderName,
+    *,
+    note: Callable[[CompressedModel], CompressedModel],
+    int8: bool,
+) -> Callable[[Calibrated], int]:
+    """What tells the size of the finished file. note: completes the manifest.
+
+    Raises CheckFailedError at once where a goal's size leaves no room for weights.
+    """
+    reserved = reserved_bytes(apply_plan(graph, plan)[0]) if int8 else 0
+
+    def packed_bytes(found: Calibrated) -> int:
+        return len(pack(note(apply_plan(graph, plan, found)[0]), coder=coder)) + reserved
+
+    if goal.target_bytes is not None:
+        check_room(goal.target_bytes, packed_bytes(_all_zero(graph, plan)))
+    return packed_bytes
+
+
+def _meet(
+    goal: Goal,
     plan: Plan,
     *,
     calibration: Calibration,
     judge: Judge | None,
-    packed_bytes: Callable[[CompressedModel], int],
+    packed_bytes: Callable[[Calibrated], int],
 ) -> Calibrated:
     if goal.min_agreement is not None or goal.max_drop is not None:
         return within_quality(calibration, quality_wish(goal, judge))
     if goal.bits_per_weight is not None:
-        return calibration.at_entropy(goal.bits_per_weight)
+        return within_entropy(calibration, goal.bits_per_weight)
     if goal.max_divergence is not None:
         return within_divergence(calibration, goal.max_divergence)
     if goal.target_bytes is not None:
-        return within_size(
-            calibration,
-            goal.target_bytes,
-            lambda found: packed_bytes(apply_plan(graph, plan, found)[0]),
-        )
+        return within_size(calibration, goal.target_bytes, packed_bytes)
     return calibration.at_bits(plan.bits)
 
 
@@ -288,6 +306,18 @@ def _noted(
     return replace(model, manifest={**model.manifest, **facts, "metrics": measured})
 
 
+def _all_zero(graph: Graph, plan: Plan) -> Calibrated:
+    """About the smallest that a plan's coded tensors could become, and hardly more than that."""
+    dtypes = {weight.name: weight.dtype for weight in graph.weights}
+    coded = {}
+    for layer in plan.layers:
+        axis = layer.axis if layer.method == "uniform" else None
+        steps = np.ones(() if axis is None else layer.shape[axis], np.float32)
+        codes = np.zeros(layer.shape, np.int8)
+        coded[layer.name] = CodedTensor(layer.name, dtypes[layer.name], codes, steps, axis or 0)
+    return Calibrated(coded, {}, damping=1.0)
+
+
 def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, Any]:
     """Where the file comes from; nothing that two runs would write differently."""
     metrics: dict[str, Any] = {}
@@ -297,6 +327,7 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
             "agreement": round(found.agreement, 6),
             "held_back": found.held_back,
             **({"rejoined": True} if found.is_rejoined else {}),
+            **_of_file(found),
         }
     return {
         "name": graph.name,
@@ -311,6 +342,13 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
         "preprocessing": None,
         "metrics": metrics,
     }
+
+
+def _of_file(found: Calibrated) -> dict[str, Any]:
+    if found.of_file is None:
+        return {}
+    divergence, agreement = found.of_file
+    return {"of_file": {"divergence": round(divergence, 6), "agreement": round(agreement, 6)}}
 
 
 def _first_shape(graph: Graph) -> tuple[int, ...]:

@@ -52,6 +52,11 @@ class Judge:
         """Whether accuracy can be told."""
         return self._labels is not None
 
+    @property
+    def inputs(self) -> str:
+        """The evaluation data in words."""
+        return f"{len(self._reference):,} inputs of {self._data.name} {self._data.split}"
+
     def evaluate(self, found: Calibrated) -> Evaluation:
         """Agreement with the float model, and both accuracies; each model is run once."""
         if found not in self._known:
@@ -68,28 +73,49 @@ class Judge:
         return Evaluation(self._data.title, len(found_classes), same, after, before)
 
 
-def quality_wish(goal: Goal, judge: Judge | None) -> Callable[[Calibrated], bool]:
-    """Whether a calibrated model meets a goal's least agreement or largest drop.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A bound on answers.
 
-    judge: on evaluation data; without it agreement is that on the held-back inputs. Raises
-    UsageError for a largest drop without labelled data.
+    bound: in words. meets: whether a calibrated model keeps it. reached: what one that doesn't
+    reaches, in words and the bound's unit.
+    """
+
+    bound: str
+    meets: Callable[[Calibrated], bool]
+    reached: Callable[[Calibrated], str]
+
+
+def quality_wish(goal: Goal, judge: Judge | None) -> Wish:
+    """A goal's least agreement or largest drop.
+
+    judge: on evaluation data; without it agreement is that on the held-back inputs, of codes made
+    without them and of the file's. Raises UsageError for a largest drop without labelled data.
     """
     if goal.max_drop is not None:
         most = goal.max_drop
         if judge is None or not judge.has_labels:
             raise UsageError("a bound on the drop of accuracy needs data with labels: --eval")
 
-        def keeps_accuracy(found: Calibrated) -> bool:
+        def lost(found: Calibrated) -> float:
             measured = judge.evaluate(found)
-            lost = (measured.reference_accuracy or 0.0) - (measured.accuracy or 0.0)
-            # Shares of whole inputs: a drop of exactly the bound is within it.
-            return 100 * lost <= most + 1e-9
+            return 100 * ((measured.reference_accuracy or 0.0) - (measured.accuracy or 0.0))
 
-        return keeps_accuracy
+        return Wish(
+            f"a drop of at most {most:g} points",
+            # Shares of whole inputs: a drop of exactly the bound is within it.
+            lambda found: lost(found) <= most + 1e-9,
+            lambda found: f"{lost(found):.2f} points of top-1 are lost on {judge.inputs}",
+        )
     least = goal.min_agreement or 0.0
 
-    def agrees(found: Calibrated) -> bool:
-        same = found.agreement if judge is None else judge.evaluate(found).agreement
-        return same >= least
+    def same(found: Calibrated) -> float:
+        return found.least_agreement if judge is None else judge.evaluate(found).agreement
 
-    return agrees
+    def reached(found: Calibrated) -> str:
+        where = f"{found.held_back} held-back inputs" if judge is None else judge.inputs
+        return f"it is {same(found):.4f} on {where}"
+
+    return Wish(
+        f"a top-1 agreement of at least {least:g}", lambda found: same(found) >= least, reached
+    )

@@ -38,6 +38,8 @@ class Calibrated:
         with the same largest output. held_back: their number.
     is_rejoined: whether both are of codes made without these inputs, and `coded` was then made
         with them, as there were few.
+    of_file: divergence and agreement of `coded` itself where it was rejoined and judged; it has
+        seen these inputs.
     """
 
     coded: dict[str, CodedTensor]
@@ -47,6 +49,17 @@ class Calibrated:
     agreement: float = 0.0
     held_back: int = 0
     is_rejoined: bool = False
+    of_file: tuple[float, float] | None = None
+
+    @property
+    def largest_divergence(self) -> float:
+        """The larger one of the two where both are known."""
+        return self.divergence if self.of_file is None else max(self.divergence, self.of_file[0])
+
+    @property
+    def least_agreement(self) -> float:
+        """The smaller one of the two where both are known."""
+        return self.agreement if self.of_file is None else min(self.agreement, self.of_file[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,20 +1,46 @@
-"""Grids that meet a bound on size or answers, searched among those that a calibration makes."""
+"""Grids that meet a bound on bits, size or answers, among those that a calibration makes.
+
+Bits are searched in bits: what the nearest codes of a grid would take differs from what is found,
+a file's size or the entropy after error feedback, by nearly the same number near by. Divergence is
+searched in the factor of the steps, of whose square it is nearly a multiple.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import numpy as np
-
+from edgekit.compress.allocate import COARSEST, FINE, FINEST
 from edgekit.compress.calibrated import Calibration
+from edgekit.compress.measure import bits_per_code
+from edgekit.compress.quality import Wish
 from edgekit.compress.rounding import Calibrated
-from edgekit.errors import DataError, PlanError
+from edgekit.errors import CheckFailedError, PlanError
 
-_SIZE_ROUNDS = 6
+_BITS_ROUNDS = 6
+_MOST_BITS_ROUNDS = 14
+"""As long as no grid has met a bound on bits."""
 _DIVERGENCE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
 _LEAST_BITS, _MOST_BITS = 0.5, 6.5
 """Of entropy a weight. A code of 8 bits has about 6.5."""
+_CLOSE = 1.01
+"""Two factors that are as near to each other make nearly the same codes."""
+
+_Tried = tuple[float, float]
+"""A factor, and the divergence that it makes."""
+
+
+def check_room(target_bytes: int, least_bytes: int) -> None:
+    """Raise CheckFailedError for a file that is to be smaller than without any weights.
+
+    least_bytes: of the finished file if every coded weight were 0.
+    """
+    if target_bytes < least_bytes:
+        raise CheckFailedError(
+            f"no file of {target_bytes:,} bytes can be made of this model: with every coded weight "
+            f"0, graph, names and biases still take {least_bytes:,}"
+        )
 
 
 def within_size(
@@ -22,82 +48,173 @@ def within_size(
 ) -> Calibrated:
     """The finest grids whose finished file has at most `target_bytes`.
 
-    packed_bytes: the size of the finished file. Raises PlanError where no grid is coarse enough.
+    packed_bytes: the size of the finished file. Raises CheckFailedError where no grid is coarse
+    enough.
     """
-    target = 8.0 * target_bytes
-    best: Calibrated | None = None
-    damping: float | None = None
-    for _ in range(_SIZE_ROUNDS):
-        try:
-            factor = calibration.factor_for(max(target, 1.0))
-        except PlanError as error:
-            raise PlanError(
-                f"no file of {target_bytes:,} bytes can be made of this model: graph, names "
-                "and biases leave no room for its weights"
-            ) from error
-        found = calibration.at_factor(factor, damping)
-        # The damping that suits one size suits those near it.
-        damping = found.damping
-        size = packed_bytes(found)
-        if size <= target_bytes:
-            best = found
-            if size >= 0.995 * target_bytes:
-                break
-        # A little below, so that what the coder wastes doesn't pass the target again.
-        target += 8 * (0.998 * target_bytes - size)
+    best, fewest = _within_bits(
+        calibration, 8.0 * target_bytes, lambda found: 8.0 * packed_bytes(found)
+    )
     if best is None:
-        raise PlanError(f"no grid makes a file of {target_bytes:,} bytes; the last had {size:,}")
+        raise CheckFailedError(
+            f"no grid makes a file of {target_bytes:,} bytes: the coarsest takes "
+            f"{round(fewest / 8):,}"
+        )
+    return best
+
+
+def within_entropy(calibration: Calibration, bits_per_weight: float) -> Calibrated:
+    """The finest grids whose codes, fed errors included, take at most so many bits of entropy.
+
+    All bits that there are go where they hurt least; to 0.5 % where there are codes enough. Raises
+    CheckFailedError where even the coarsest grid takes more, its code tables counted.
+    """
+    weights = calibration.weight_count
+    least = calibration.bits_at(COARSEST) / weights
+    best = None
+    if least <= bits_per_weight:
+        best, fewest = _within_bits(calibration, bits_per_weight * weights, _codes_bits)
+        least = fewest / weights
+    if best is None:
+        raise CheckFailedError(
+            f"{bits_per_weight:g} bits a weight can't be reached: the coarsest grid takes "
+            f"{least:.3g}"
+        )
     return best
 
 
 def within_divergence(calibration: Calibration, most: float) -> Calibrated:
     """The coarsest grids whose outputs part by at most `most` nats on held-back inputs.
 
-    Raises DataError where no grid tried is fine enough.
+    Codes that were made without these inputs keep the bound, and those of the file keep it too,
+    which may have been made with them. Raises CheckFailedError where no grid is fine enough.
     """
     try:
         factor = calibration.factor_for(4.0 * calibration.weight_count)
     except PlanError:
         # Codebooks of small layers alone may take more: begin where n g^2 / 24 is the bound.
-        factor = float(np.sqrt(24 * most / calibration.weight_count))
+        factor = math.sqrt(24 * most / calibration.weight_count)
     best: Calibrated | None = None
-    for _ in range(_DIVERGENCE_ROUNDS):
-        found = calibration.at_factor(factor)
-        if found.divergence <= most:
-            best = found
-        if 0.93 * most <= found.divergence <= most:
+    fine: _Tried | None = None
+    coarse: _Tried | None = None
+    for turn in range(_DIVERGENCE_ROUNDS + 1):
+        if turn == _DIVERGENCE_ROUNDS:
+            if best is not None:
+                break
+            factor = FINEST
+        found = calibration.with_file_judged(calibration.at_factor(factor))
+        reached = found.largest_divergence
+        if reached <= most:
+            best, fine = found, (factor, reached)
+        elif factor == FINEST:
+            raise _missed(
+                calibration,
+                f"a divergence of at most {most:g} nats",
+                f"the finest reach {reached:.3g} on {found.held_back} held-back inputs",
+            )
+        else:
+            coarse = factor, reached
+        if 0.93 * most <= reached <= most:
             break
-        # The divergence grows with the square of the step.
-        factor *= float(np.clip(np.sqrt(0.97 * most / max(found.divergence, 1e-9)), 0.3, 3))
+        factor = _next_factor(0.97 * most, fine, coarse)
+        if fine is None and _is_finest(calibration, factor):
+            factor = FINEST
+        elif fine is not None and coarse is not None and coarse[0] < _CLOSE * fine[0]:
+            break
     if best is None:
-        raise DataError(
-            f"no grid keeps the divergence at {most:g} nats on {found.held_back} inputs; "
-            f"the last one tried reached {found.divergence:.3g}"
-        )
+        raise AssertionError("the last turn is that of the finest grid")
     return best
 
 
-def within_quality(calibration: Calibration, meets: Callable[[Calibrated], bool]) -> Calibrated:
+def within_quality(calibration: Calibration, wish: Wish) -> Calibrated:
     """The coarsest grids that meet a wish, by bisection of the bits a weight.
 
-    Raises DataError where even the finest grid tried, of about 8 bits, doesn't.
+    Raises CheckFailedError where even the finest grid doesn't.
     """
+    best = calibration.with_file_judged(calibration.at_factor(FINEST))
+    if not wish.meets(best):
+        raise _missed(calibration, wish.bound, wish.reached(best))
     fine, coarse = _MOST_BITS, _LEAST_BITS
-    best = calibration.at_entropy(fine)
-    if not meets(best):
-        raise DataError(
-            f"no grid meets the bound: with {fine:g} bits a weight the model is still too far "
-            f"off ({best.divergence:.3g} nats on {best.held_back} held-back inputs)"
-        )
+    fine = min(fine, calibration.bits_at(FINEST) / calibration.weight_count)
     for _ in range(_QUALITY_ROUNDS):
         bits = (fine + coarse) / 2
         try:
-            found = calibration.at_entropy(bits)
+            factor = calibration.factor_for(bits * calibration.weight_count)
         except PlanError:
             coarse = bits
             continue
-        if meets(found):
+        found = calibration.with_file_judged(calibration.at_factor(factor))
+        if wish.meets(found):
             best, fine = found, bits
         else:
             coarse = bits
     return best
+
+
+def _within_bits(
+    calibration: Calibration, most: float, taken: Callable[[Calibrated], float]
+) -> tuple[Calibrated | None, float]:
+    """The finest grids found that take at most `most` bits, or None; and the fewest bits seen."""
+    finest, coarsest = calibration.bits_at(FINE), calibration.bits_at(COARSEST)
+    best: Calibrated | None = None
+    spent, fewest = 0.0, math.inf
+    damping: float | None = None
+    # What the nearest codes take: too few, and too many.
+    lower, upper = -math.inf, math.inf
+    wanted = most
+    for turn in range(_MOST_BITS_ROUNDS):
+        if best is not None and turn >= _BITS_ROUNDS:
+            break
+        wanted = min(max(wanted, coarsest), finest)
+        factor = COARSEST if wanted <= coarsest else calibration.factor_for(wanted)
+        found = calibration.at_factor(factor, damping)
+        # The damping that suits one size suits those near it.
+        damping = found.damping
+        bits = taken(found)
+        fewest = min(fewest, bits)
+        if bits <= most:
+            if best is None or bits > spent:
+                best, spent = found, bits
+            if bits >= 0.995 * most or wanted >= finest:
+                break
+            lower = wanted
+        else:
+            if wanted <= coarsest:
+                break
+            upper = wanted
+        # A little below, so that what the coder wastes doesn't pass the bound again.
+        wanted += 0.998 * most - bits
+        if not lower < wanted < upper:
+            wanted = (lower + upper) / 2
+    return best, fewest
+
+
+def _codes_bits(found: Calibrated) -> float:
+    return sum(bits_per_code(tensor.codes) * tensor.codes.size for tensor in found.coded.values())
+
+
+def _next_factor(wanted: float, fine: _Tried | None, coarse: _Tried | None) -> float:
+    """Where the divergence may be `wanted`.
+
+    fine, coarse: what was tried nearest to it on either side; at least one.
+    """
+    if fine is not None and coarse is not None and fine[0] != FINEST:
+        least = max(fine[1], 1e-3 * wanted)
+        share = math.log(wanted / least) / math.log(coarse[1] / least)
+        # Not too near to either end: the divergence isn't quite smooth.
+        return fine[0] * math.pow(coarse[0] / fine[0], min(max(share, 0.15), 0.85))
+    tried = coarse or fine
+    if tried is None:
+        raise ValueError("nothing was tried")
+    # The divergence grows with the square of the step.
+    return tried[0] * min(max(math.sqrt(wanted / max(tried[1], 1e-9)), 0.3), 3)
+
+
+def _is_finest(calibration: Calibration, factor: float) -> bool:
+    """Whether hardly a code could be larger."""
+    return calibration.bits_at(factor) >= 0.999 * calibration.bits_at(FINEST)
+
+
+def _missed(calibration: Calibration, bound: str, reached: str) -> CheckFailedError:
+    return CheckFailedError(
+        f"no codes of at most {calibration.most_bits} bits keep {bound}: {reached}"
+    )

@@ -95,7 +95,13 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
             f"calibrated on {report.recipe['calibration']}; {metrics['held_back']} held-back "
             f"inputs: {metrics['divergence']:.4f} nats, same top-1 {metrics['agreement']:.1%}"
         )
-        if metrics.get("rejoined"):
+        if "of_file" in metrics:
+            found = metrics["of_file"]
+            lines.append(
+                f"the file's codes were then made with all inputs: {found['divergence']:.4f} nats, "
+                f"same top-1 {found['agreement']:.1%} on the same"
+            )
+        elif metrics.get("rejoined"):
             lines.append("that was before the codes of the file were made with all inputs")
     if report.uncalibrated:
         lines.append(f"not calibrated ({report.uncalibrated})")

@@ -145,7 +145,8 @@ def _first_steps(
     """
     try:
         calibration = Calibration(load_graph(_bytes(model)), inputs)
-        found = calibration.at_entropy(stage.start_bits)
+        factor = calibration.factor_for(stage.start_bits * calibration.weight_count)
+        found = calibration.at_factor(factor)
     except (DataError, PlanError):
         return {}
     # Channels with large weights have longer steps, which training finds its own way around.

@@ -12,7 +12,7 @@ import edgekit
 from edgekit.compress.goal import Goal
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
-from edgekit.errors import DataError, PlanError, UsageError
+from edgekit.errors import CheckFailedError, PlanError, UsageError
 from edgekit.packfile import open_packfile
 from tests.support import Cli
 
@@ -123,14 +123,24 @@ def test_evaluation_without_calibration_is_refused(model: Path, data: Path, tmp_
         compress(model, tmp_path / "m.ekp", calibration="none", evaluation=data)
 
 
-def test_a_bound_that_no_grid_meets_is_told(model: Path, tmp_path: Path) -> None:
+def test_a_bound_that_no_grid_meets_is_told(model: Path, data: Path, tmp_path: Path) -> None:
     layers = ("conv", "depthwise", "pointwise", "gemm")
 
-    with pytest.raises(DataError, match="no grid meets the bound"):
+    with pytest.raises(CheckFailedError, match=r"it is 0.* on 13 held-back inputs"):
         compress(
             model,
             tmp_path / "m.ekp",
             goal=Goal(min_agreement=1.0),
+            keep=dict.fromkeys(layers, 2),
+        )
+    with pytest.raises(
+        CheckFailedError, match=r"\d points of top-1 are lost on 200 inputs of data"
+    ):
+        compress(
+            model,
+            tmp_path / "m.ekp",
+            goal=Goal(max_drop=0),
+            evaluation=data,
             keep=dict.fromkeys(layers, 2),
         )
 

@@ -30,7 +30,7 @@ from edgekit.compress.shared import (
     choose,
     input_importance,
 )
-from edgekit.errors import PlanError
+from edgekit.errors import CheckFailedError
 from edgekit.graph import load_graph
 from edgekit.packfile import read_packfile, read_weights
 from edgekit.tensors import CodedTensor, dequantize
@@ -302,7 +302,7 @@ def test_a_largest_divergence_and_kept_layers_hold_for_codebooks(
 def test_codebooks_below_two_bits_are_refused_in_one_line(
     uneven_path: Path, tmp_path: Path, inputs: NDArray[np.float32]
 ) -> None:
-    with pytest.raises(PlanError, match="can't be reached"):
+    with pytest.raises(CheckFailedError, match="can't be reached"):
         compress(
             uneven_path, tmp_path / "m.ekp", method="codebook", calibration=inputs,
             goal=Goal(bits_per_weight=0.5),
