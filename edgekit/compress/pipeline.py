@@ -255,6 +255,7 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
             "agreement": round(found.agreement, 6),
             "held_back": found.held_back,
             **({"rejoined": True} if found.is_rejoined else {}),
+            **({"unseen": list(found.unseen)} if found.unseen else {}),
         }
     return {
         "name": graph.name,

@@ -58,7 +58,10 @@ def layers_in_turn(
         for chain, weights in zip(chains, ({}, rounded), strict=True):
             _advance(probe, nodes[start:stop], chain, weights, behind)
         start = stop
-        yield Seen(layer, *([values[layer.source] for values in chain] for chain in chains))
+        yield Seen(
+            layer,
+            *([np.asarray(x[layer.source], np.float32) for x in chain] for chain in chains),
+        )
 
 
 def _advance(

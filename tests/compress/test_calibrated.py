@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from edgekit.compress.layer_statistics import (
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import make_plan
-from edgekit.compress.sensitivity import curvatures
+from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import Layer, find_layers
@@ -157,7 +157,7 @@ def test_the_shift_is_the_mean_that_an_error_adds(
 def test_curvature_finds_the_layer_that_matters_more(
     tiny_model: onnx.ModelProto, inputs: NDArray[np.float32]
 ) -> None:
-    def measured(scale: float) -> dict[str, float]:
+    def measured(scale: float) -> Mapping[str, float]:
         model = onnx.ModelProto()
         model.CopyFrom(tiny_model)
         for tensor in model.graph.initializer:
@@ -167,7 +167,8 @@ def test_curvature_finds_the_layer_that_matters_more(
         graph = load_graph(model.SerializeToString())
         layers, probe = find_layers(graph), Probe(graph, inputs)
         statistics = layer_statistics(probe, layers, _shapes(graph), np.random.default_rng(0))
-        return curvatures(probe, layers, _values(graph), statistics, inputs)
+        weights = {weight.name: weight for weight in graph.weights}
+        return measure_sensitivity(probe, weights, layers, statistics, inputs).curvatures
 
     plain, louder = measured(1.0), measured(4.0)
 
