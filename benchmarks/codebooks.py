@@ -121,7 +121,7 @@ def _without_hessians(model: Measured) -> Measured:
 
 
 def _measured(graph: Graph) -> Measured:
-    inputs: NDArray[np.float32] = calibration_inputs(graph, FASHION_MNIST).inputs
+    inputs: NDArray[np.float32] = calibration_inputs(graph, FASHION_MNIST).array
     probe, layers = Probe(graph, inputs), find_layers(graph)
     weights = {weight.name: weight for weight in graph.weights}
     shapes = {name: weight.shape for name, weight in weights.items()}

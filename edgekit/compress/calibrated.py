@@ -39,6 +39,7 @@ from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
+from edgekit.compress.samples import Data, is_pictures
 from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
 from edgekit.errors import DataError
@@ -73,7 +74,7 @@ class Calibration:
     def __init__(
         self,
         graph: Graph,
-        inputs: NDArray[np.float32],
+        inputs: Data,
         plan: Plan | None = None,
         *,
         sparsity: float = 0.0,
@@ -135,7 +136,7 @@ class Calibration:
             return found, found
         held = layer_statistics(self._probe, self._layers, shapes, rng, self._held_back)
         everything = joined(found, held)
-        if self._is_noise or self._inputs.ndim != 4:
+        if self._is_noise or not is_pictures(self._inputs):
             return found, everything
         noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
         seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
@@ -153,12 +154,12 @@ class Calibration:
         return len(self._probe.batches(self._inputs)[0])
 
     @property
-    def _in_turn_inputs(self) -> NDArray[np.float32]:
+    def _in_turn_inputs(self) -> Data:
         """Inputs for the walk through the layers, whose values are all held at once."""
         largest = max(found.elements for found in self._statistics.values())
         most = max(self._batch, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
         step = -(-len(self._inputs) // most)
-        return np.asarray(self._inputs[::step])
+        return self._inputs[::step]
 
     @cached_property
     def _curvatures(self) -> Mapping[str, float]:
@@ -170,7 +171,7 @@ class Calibration:
             self._layers,
             self._statistics,
             self._inputs[:count],
-            self._plain,
+            plain=self._plain,
         )
         self._unseen = found.unseen
         return found.curvatures
@@ -199,7 +200,7 @@ class Calibration:
         """The factor whose codes take this many bits in all. Raises PlanError where none does."""
         return self._family.factor_for_bits(bits)
 
-    def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
+    def outputs(self, inputs: Data, found: Calibrated | None) -> NDArray[np.float32]:
         """The outputs of the original model, or with calibrated layers."""
         if found is None:
             return self._original.outputs(inputs=inputs)

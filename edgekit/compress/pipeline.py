@@ -75,8 +75,9 @@ def compress(
     sparsity: share of the weights that become zero, in [0, 1); those go that matter least over
         all layers together, or with scope "layer" the smallest magnitudes of each.
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
-    calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to round
-        with error feedback and to correct biases. Without them 1/f noise is taken where a model
+    calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to measure
+        what each weight tensor matters, to round with error feedback and to correct biases in the
+        layers that can be followed (edgekit.graph.layers). Without them 1/f noise is taken where a model
         plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for plain
         rounding, which also ranks what is pruned by magnitude alone.
     preprocess: how pictures become inputs: a preset of edgekit.preprocess or a .toml file. It is

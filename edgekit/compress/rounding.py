@@ -20,6 +20,7 @@ from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
+from edgekit.compress.samples import Data
 from edgekit.compress.stages import layers_in_turn
 from edgekit.graph import Weight
 from edgekit.graph.layers import Codes, Layer
@@ -110,7 +111,7 @@ def in_turn(
     model: Measured,
     levels: Mapping[str, Levels],
     damping: float,
-    inputs: NDArray[np.float32],
+    inputs: Data,
 ) -> Calibrated:
     """Round every layer as rounded layers feed it; not judged yet.
 

@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
 from edgekit.compress.layer_statistics import LayerStatistics
+from edgekit.compress.samples import Data
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
@@ -45,14 +45,15 @@ def measure_sensitivity(
     weights: Mapping[str, Weight],
     layers: Sequence[Layer],
     statistics: Mapping[str, LayerStatistics],
-    inputs: NDArray[np.float32],
+    inputs: Data,
+    *,
     plain: Collection[str] = (),
 ) -> Sensitivity:
     """Round the weights of layers, and others, one tensor at a time.
 
     weights: all tensors by name. statistics: of the layers. inputs: the calibration inputs to
-    measure on; a few dozen are enough. plain: names of weights that belong to no followed layer; one
-    of these that is unseen counts like the mean of all that were seen, relative to its size.
+    measure on; a few dozen are enough. plain: names of weights that belong to no followed layer;
+    one of these that is unseen counts like the mean of all that were seen, relative to its size.
     """
     reference = probe.answers(inputs=inputs)
     followed = {layer.weight: layer for layer in layers}

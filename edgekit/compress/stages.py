@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from edgekit.compress.calibrate import Probe
+from edgekit.compress.samples import Data
 from edgekit.graph.layers import Layer
 from edgekit.graph.walk import all_nodes, subgraphs
 
@@ -38,7 +39,7 @@ class Seen:
 def layers_in_turn(
     probe: Probe,
     layers: Sequence[Layer],
-    inputs: NDArray[np.float32],
+    inputs: Data,
     rounded: Mapping[str, NDArray[Any]],
 ) -> Iterator[Seen]:
     """Each layer with what it sees, in graph order.
@@ -50,7 +51,7 @@ def layers_in_turn(
     nodes = list(model.graph.node)
     place = {node.input[1]: index for index, node in enumerate(nodes) if len(node.input) > 1}
     batches = probe.batches(inputs)
-    chains = [[{probe.input_name: batch} for batch in batches] for _ in range(2)]
+    chains = [[batch.arrays for batch in batches] for _ in range(2)]
     start = 0
     for layer in layers:
         stop = place[layer.weight]

@@ -346,13 +346,13 @@ def test_batches_are_taken_until_there_are_enough(graph: Graph, rng: np.random.G
 
     found = calibration_inputs(graph, batches())
 
-    assert found.inputs.shape == (1024, 1, 12, 12)
+    assert found.array.shape == (1024, 1, 12, 12)
     assert len(drawn) == 4
 
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
-    [([], "no inputs"), ([(2, 3), (2, 4)], "alike in shape"), ([(5,)], "alike in shape")],
+    [([], "no inputs"), ([(2, 3), (2, 4)], "alike in shape"), ([(5,)], "takes the shape")],
 )
 def test_batches_that_cannot_be_used_are_refused(
     graph: Graph, shapes: list[tuple[int, ...]], message: str
