@@ -77,9 +77,9 @@ def compress(
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
     calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to measure
         what each weight tensor matters, to round with error feedback and to correct biases in the
-        layers that can be followed (edgekit.graph.layers). Without them 1/f noise is taken where a model
-        plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for plain
-        rounding, which also ranks what is pruned by magnitude alone.
+        layers that can be followed (edgekit.graph.layers). Without them 1/f noise is taken where a
+        model plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for
+        plain rounding, which also ranks what is pruned by magnitude alone.
     preprocess: how pictures become inputs: a preset of edgekit.preprocess or a .toml file. It is
         kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
