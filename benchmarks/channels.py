@@ -57,7 +57,7 @@ def _rows(name: str, runs: int) -> list[tuple[str, ...]]:
         api.export(name, path, weights=None if is_trained else "none")
         graph = load_graph(path)
     spec = "fashion-mnist" if is_trained else "noise"
-    inputs = calibration_inputs(graph, spec).inputs[:CALIBRATION]
+    inputs = calibration_inputs(graph, spec).array[:CALIBRATION]
     moments = measure_moments(graph, Probe(graph, inputs))
     scores = channel_importance(graph, moments)
     forms = {1.0: graph.model()}

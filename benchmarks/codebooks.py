@@ -121,19 +121,18 @@ def _without_hessians(model: Measured) -> Measured:
 
 
 def _measured(graph: Graph) -> Measured:
-    inputs: NDArray[np.float32] = calibration_inputs(graph, FASHION_MNIST).inputs
+    inputs: NDArray[np.float32] = calibration_inputs(graph, FASHION_MNIST).array
     probe, layers = Probe(graph, inputs), find_layers(graph)
     weights = {weight.name: weight for weight in graph.weights}
     shapes = {name: weight.shape for name, weight in weights.items()}
     statistics = layer_statistics(probe, layers, shapes, np.random.default_rng(0))
-    numbers = {name: weight.float32() for name, weight in weights.items()}
-    return Measured(probe, layers, weights, numbers, statistics, {}, {})
+    return Measured(probe, layers, weights, statistics, {}, {})
 
 
 def _levels(model: Measured, bits: int, form: str, *, is_weighted: bool) -> Mapping[str, Levels]:
     made = {}
     for layer in model.layers:
-        filters = model.filters(layer)
+        filters = model.weights[layer.weight].filters()
         hessian = model.statistics[layer.weight].hessian if is_weighted else None
         importance = input_importance(hessian, len(filters))
         made[layer.weight] = candidates(Filters(filters, importance=importance), bits)

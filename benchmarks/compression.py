@@ -116,7 +116,7 @@ def _imagenet_table(folder: Path, cache: Path, only: str) -> Table:
 def _fashion_table(network: str, folder: Path, only: str) -> Table:
     model = folder / f"{network}.onnx"
     api.export(network, model)
-    calibration = calibration_inputs(load_graph(model), FASHION_MNIST).inputs
+    calibration = calibration_inputs(load_graph(model), FASHION_MNIST).array
     test = load_labelled(FASHION_MNIST, split="test")
     table = _table(f"{network}, 10,000 test images", "bytes", "zstd -19", "ratio", "top-1", "lost")
     packed = _fashion_forms(model, FASHION_SIZES[network])

@@ -71,7 +71,7 @@ def main() -> None:
         if arguments.only != "imagenet":
             model = folder / "mobilenetv2_fashion.onnx"
             api.export("mobilenetv2_fashion", model)
-            calibration = calibration_inputs(load_graph(model), FASHION_MNIST).inputs
+            calibration = calibration_inputs(load_graph(model), FASHION_MNIST).array
             _measure("Fashion-MNIST", model, calibration, load_labelled(FASHION_MNIST).inputs)
         if arguments.only != "fashion":
             cache = arguments.cache or folder

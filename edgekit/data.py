@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass
 from importlib import resources
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.arrays import read_file
 from edgekit.errors import DataError
 from edgekit.images import is_picture_folder, read_pictures
 from edgekit.preprocess import Preprocess
@@ -248,25 +248,12 @@ def read_arrays(path: Path) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
 
     The labels are as stored: what they must be is for the caller to say. Raises DataError.
     """
-    labels: NDArray[Any] | None = None
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                inputs: NDArray[Any] = loaded
-            else:
-                if "inputs" not in loaded:
-                    present = ", ".join(sorted(loaded)) or "nothing"
-                    raise DataError(f"{path}: holds {present} but no array named 'inputs'")
-                inputs, labels = loaded["inputs"], loaded.get("labels")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} doesn't exist") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise DataError(
-            f"{path}: not a readable {path.suffix} of plain arrays ({error})"
-        ) from error
-    except OSError as error:
-        raise DataError(f"can't read {path}: {error.strerror or error}") from error
+    found = read_file(path)
+    if isinstance(found, dict) and "inputs" not in found:
+        present = ", ".join(sorted(found))
+        raise DataError(f"{path}: holds {present} but no array named 'inputs'")
+    inputs = found["inputs"] if isinstance(found, dict) else found
+    labels = found.get("labels") if isinstance(found, dict) else None
     if inputs.ndim and len(inputs) == 0:
         raise DataError(f"{path}: 'inputs' holds no samples")
     if inputs.ndim < 2 or inputs.dtype.kind != "f":

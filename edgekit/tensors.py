@@ -87,7 +87,7 @@ def dequantize(tensor: CompressedTensor) -> NDArray[Any]:
     Returns an array of the tensor's shape in its `dtype`; bfloat16 as 16-bit patterns in uint16.
     """
     if isinstance(tensor, StoredTensor):
-        return _cast(tensor.values, tensor.dtype)
+        return cast(tensor.values, tensor.dtype)
     if tensor.scale is None:
         return tensor.codes
     values = (
@@ -102,10 +102,11 @@ def dequantize(tensor: CompressedTensor) -> NDArray[Any]:
         scale = scale.reshape(extent)
     # A hostile file may hold products that are too large: they become infinite, in every decoder.
     with np.errstate(over="ignore"):
-        return _cast(values * scale, tensor.dtype)
+        return cast(values * scale, tensor.dtype)
 
 
-def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+def cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Numbers in one of DTYPES; bfloat16 as 16-bit patterns in uint16."""
     if values.dtype == np.float16 and dtype == "float32":
         return _widen(values)
     if dtype != "bfloat16":

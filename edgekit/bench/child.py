@@ -14,7 +14,8 @@ import json  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from edgekit.bench.feed import make_feed, read_inputs  # noqa: E402
+from edgekit.arrays import read_inputs  # noqa: E402
+from edgekit.bench.feed import make_feed  # noqa: E402
 from edgekit.bench.opening import open_model, run_once  # noqa: E402
 from edgekit.errors import EdgekitError  # noqa: E402
 

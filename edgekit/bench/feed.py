@@ -1,17 +1,15 @@
-"""Inputs of a model: made up for shapes that may be open, or from files."""
+"""Inputs of a model: made up for shapes that may be open, or cut from given arrays."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edgekit.arrays import array_for, as_type
 from edgekit.errors import DataError, ModelFileError, UsageError
 
 _DTYPES = {
@@ -63,7 +61,7 @@ def make_feed(
             raise ModelFileError(f"{name}: can't make up input {node.name} of type {node.type}")
         declared = tuple(size if isinstance(size, int) else None for size in node.shape)
         if given is not None:
-            array = _named(given, node.name, alone=len(inputs) == 1, model=name)
+            array = array_for(given, node.name, alone=len(inputs) == 1, model=name)
             feed[node.name] = _cut(
                 array, np.dtype(dtype), declared, batch, f"{name}: input {node.name}"
             )
@@ -74,48 +72,6 @@ def make_feed(
             shape = _checked(tuple(input_shape), declared, f"{name}: input {node.name}")
         feed[node.name] = _random(shape, np.dtype(dtype), rng)
     return feed
-
-
-def read_inputs(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by input name: of an .npz file, an .npy file, or a folder of .npy files.
-
-    Raises DataError.
-    """
-    if path.is_dir():
-        files = sorted(path.glob("*.npy"))
-        if not files:
-            raise DataError(f"{path} holds no .npy files; name each for an input, as in input.npy")
-        return {file.stem: array for file in files for array in _arrays(file).values()}
-    return _arrays(path)
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except OSError as error:
-        raise DataError(f"can't read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} isn't an .npz or .npy file of plain arrays: {error}") from error
-    if not arrays:
-        raise DataError(f"{path} holds no arrays")
-    return arrays
-
-
-def _named(
-    given: Mapping[str, NDArray[Any]], name: str, *, alone: bool, model: str
-) -> NDArray[Any]:
-    # A file name can't hold the slashes that input names may have.
-    for key in (name, name.replace("/", "_")):
-        if key in given:
-            return given[key]
-    if alone and len(given) == 1:
-        return next(iter(given.values()))
-    if alone and "inputs" in given:
-        # What edgekit's own data files call them; labels may lie beside.
-        return given["inputs"]
-    raise DataError(f"{model} takes an input {name}, the data hold {', '.join(sorted(given))}")
 
 
 def _cut(
@@ -134,9 +90,7 @@ def _cut(
     if not fits or (declared and len(array) < rows):
         found = ",".join(map(str, array.shape))
         raise DataError(f"{where} takes the shape {takes} with {rows} rows, the data have {found}")
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise DataError(f"{where} takes {dtype}, the data are {array.dtype}")
-    return np.ascontiguousarray(array[:rows] if declared else array, dtype)
+    return as_type(array[:rows] if declared else array, dtype, where)
 
 
 def _filled(declared: tuple[int | None, ...], batch: int, where: str) -> tuple[int, ...]:

@@ -16,13 +16,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edgekit.arrays import read_inputs
 from edgekit.bench.caution import cautions
 from edgekit.bench.change import meanwhile
 from edgekit.bench.checks import bound_to, check
 from edgekit.bench.cold import cold_start
 from edgekit.bench.evaluate import choose_preprocess, read_labelled
 from edgekit.bench.evaluate import evaluate as evaluate_model
-from edgekit.bench.feed import Feed, make_feed, read_inputs
+from edgekit.bench.feed import Feed, make_feed
 from edgekit.bench.findings import Endurance, Profile
 from edgekit.bench.host import read_host
 from edgekit.bench.neighbours import busy_elsewhere, read_accounts

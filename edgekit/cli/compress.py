@@ -68,8 +68,9 @@ def compress(
     calibration: Annotated[
         str | None,
         typer.Option(
-            help="Unlabelled inputs: an .npz or .npy file, a folder of pictures, fashion-mnist, "
-            "or noise, which a model of pictures gets without this; none rounds plainly."
+            help="Unlabelled inputs: an .npz file with an array for each input, an .npy file, a "
+            "folder of pictures or of .npy files, fashion-mnist, or noise, which a model of "
+            "pictures gets without this; none rounds plainly."
         ),
     ] = None,
     preprocess: PreprocessOption = None,

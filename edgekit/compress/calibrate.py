@@ -10,9 +10,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from edgekit.arrays import as_type
 from edgekit.compress.answers import Answers, one_output
+from edgekit.compress.samples import Data, Samples, elements
 from edgekit.errors import DataError, ModelFileError
 from edgekit.graph import Graph
+from edgekit.graph.inputs import input_types, sample_inputs
 
 _BATCH, _BATCH_ELEMENTS = 10, 2**19
 """Inputs that are run at once, and the numbers they may have together: the values of all layers
@@ -23,34 +26,32 @@ _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorPro
 class Probe:
     """A model whose weights can be exchanged, run batch by batch.
 
-    graph: the model. inputs: (N, ...) float32 calibration inputs of its one data input.
+    graph: the model. inputs: (N, ...) of its one input, or samples of several; they are cast to the
+    types that it takes. input_name: the first input that has a row for each sample.
     Raises DataError where the inputs don't fit the model.
     """
 
-    def __init__(self, graph: Graph, inputs: NDArray[np.float32], *, threads: int = 2) -> None:
+    def __init__(self, graph: Graph, inputs: Data, *, threads: int = 2) -> None:
         self.model = graph.empty_model()
         self._weights = {weight.name: weight.values for weight in graph.weights}
         self._bfloat16 = {weight.name for weight in graph.weights if weight.dtype == "bfloat16"}
         self._threads = threads
-        initializers = {tensor.name for tensor in self.model.graph.initializer}
-        fed = [value for value in self.model.graph.input if value.name not in initializers]
-        if len(fed) != 1:
+        self._types = input_types(self.model)
+        names, self._fixed = sample_inputs(self.model)
+        if not names:
             raise DataError(
-                f"calibration needs a model with one input, this one has {len(fed)}; "
+                "no input of this model has a row for each sample, so it can't be calibrated; "
                 "compress it with --bits alone"
             )
-        self.input_name = fed[0].name
+        self.input_name = names[0]
         self.output_names = _float_outputs(self.model)
-        first = fed[0].type.tensor_type.shape.dim[0:1]
-        fixed = first[0].dim_value if first and first[0].HasField("dim_value") else 0
-        self._fixed = fixed
         self.inputs = inputs
         self.batches(inputs)
 
     def outputs(
         self,
         weights: Mapping[str, NDArray[Any]] | None = None,
-        inputs: NDArray[np.float32] | None = None,
+        inputs: Data | None = None,
     ) -> NDArray[np.float32]:
         """The first of the answers: what classes are read from."""
         return self.answers(weights, inputs)[0]
@@ -58,7 +59,7 @@ class Probe:
     def answers(
         self,
         weights: Mapping[str, NDArray[Any]] | None = None,
-        inputs: NDArray[np.float32] | None = None,
+        inputs: Data | None = None,
     ) -> Answers:
         """The model's outputs for all inputs, with some weights exchanged.
 
@@ -75,41 +76,61 @@ class Probe:
         self,
         names: Sequence[str],
         weights: Mapping[str, NDArray[Any]] | None = None,
-        inputs: NDArray[np.float32] | None = None,
+        inputs: Data | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """For each batch, the values of these names inside the model and its outputs."""
-        inner = [name for name in dict.fromkeys(names) if name != self.input_name]
+        """For each batch its inputs, the values of these names inside the model, its outputs."""
+        inner = [name for name in dict.fromkeys(names) if name not in self._types]
         session = self.session(self._with_outputs(inner), weights or {})
         wanted = list(dict.fromkeys([*inner, *self.output_names]))
         data = self.inputs if inputs is None else inputs
         for batch in self.batches(data):
             try:
-                found = session.run(wanted, {self.input_name: batch})
+                found = session.run(wanted, batch.arrays)
             except Exception as error:
                 # onnxruntime's exceptions have no common base of their own.
+                shapes = ", ".join(str(array.shape) for array in batch.arrays.values())
                 raise DataError(
-                    f"the model refuses calibration inputs of shape {batch.shape}: {error}"
+                    f"the model refuses calibration inputs of shape {shapes}: {error}"
                 ) from error
-            yield {self.input_name: batch, **dict(zip(wanted, found, strict=True))}
+            yield {**batch.arrays, **dict(zip(wanted, found, strict=True))}
 
     def runner(self) -> Callable[[], object]:
         """A function that runs the first input alone, in a session that stays open."""
         session = self.session(self.model, {})
-        feed = {self.input_name: np.ascontiguousarray(self.inputs[: self._fixed or 1])}
+        feed = self.batches(self.inputs[: self._fixed or 1])[0].arrays
         return lambda: session.run(list(self.output_names), feed)
 
-    def batches(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Inputs cut into the batches that the model is run on.
+    def batches(self, inputs: Data) -> list[Samples]:
+        """Inputs cut into the batches that the model is run on, in its types.
 
-        What doesn't fill a batch of a fixed size is left out. Raises DataError where none is left.
+        What doesn't fill a batch of a fixed size is left out. Raises DataError where none is left,
+        and for an array where the model has several inputs.
         """
-        size = self._fixed or max(1, min(_BATCH, _BATCH_ELEMENTS // max(1, inputs[:1].size)))
+        if not isinstance(inputs, Samples):
+            if len(self._types) != 1:
+                raise DataError(
+                    f"the model has {len(self._types)} inputs ({', '.join(self._types)}); "
+                    "it needs an array for each, as in an .npz file"
+                )
+            inputs = Samples({self.input_name: inputs})
+        size = self._fixed or max(1, min(_BATCH, _BATCH_ELEMENTS // max(1, elements(inputs))))
         whole = len(inputs) - (len(inputs) % size if self._fixed else 0)
         if not whole:
             raise DataError(
                 f"the model wants batches of {size}, but there are {len(inputs)} inputs"
             )
-        return [inputs[start : min(start + size, whole)] for start in range(0, whole, size)]
+        return [
+            self._typed(inputs[start : min(start + size, whole)]) for start in range(0, whole, size)
+        ]
+
+    def _typed(self, batch: Samples) -> Samples:
+        def typed(name: str, array: NDArray[Any]) -> NDArray[Any]:
+            return as_type(array, self._types[name], f"input {name}")
+
+        return Samples(
+            {name: typed(name, array) for name, array in batch.rows.items()},
+            {name: typed(name, array) for name, array in batch.whole.items()},
+        )
 
     def session(
         self, model: ModelProto, weights: Mapping[str, NDArray[Any]]

@@ -5,6 +5,9 @@ inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (erro
                                               ↑ bisection to bits, bytes or divergence
 ```
 
+Error feedback and bias correction are for the layers whose arithmetic calibration follows. Every
+other coded tensor is measured and takes its share too, and is rounded to its nearest levels.
+
 The inputs need no labels. A fifth of them is held back: it chooses how errors are fed back
 and gives the divergence that is reported. Where inputs are few, the codes are then made once more
 with the statistics of all of them.
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.carry_out import carry_out
+from edgekit.compress.carry_out import store
 from edgekit.compress.codebooks import Codebooks
 from edgekit.compress.grids import Family, Grids
 from edgekit.compress.keep import Keep
@@ -36,7 +39,8 @@ from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
-from edgekit.compress.sensitivity import curvatures
+from edgekit.compress.samples import Data, is_pictures
+from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
 from edgekit.errors import DataError
 from edgekit.graph import Graph
@@ -71,15 +75,15 @@ class Calibration:
     def __init__(
         self,
         graph: Graph,
-        inputs: NDArray[np.float32],
+        inputs: Data,
         plan: Plan | None = None,
         *,
         sparsity: float = 0.0,
         is_noise: bool = False,
         original: Probe | None = None,
     ) -> None:
-        """plan: which layers stay finer, how many bits a code has at most in the others, and what
-        becomes of tensors that calibration can't follow; 8 bits without it.
+        """plan: which tensors are coded, how many bits a code has at most, and which stay finer; 8
+        bits without it.
 
         is_noise: whether the inputs are noise already, and need no more of it beside them.
         original: the model that answers are compared with, where `graph` isn't it any more.
@@ -97,18 +101,16 @@ class Calibration:
         self._method = plan.method
         self.most_bits = plan.bits
         self._layers = followed_layers(graph, plan.keep)
-        if not self._layers:
-            raise DataError(
-                "no convolution or matrix product of this model can be followed by calibration; "
-                "compress it with --bits alone"
-            )
-        self._numbers = {
-            weight.name: weight.float32() for weight in graph.weights if weight.dtype == "float32"
+        followed = [layer.weight for layer in self._layers]
+        self._plain = tuple(part.name for part in plan.layers if part.name not in followed)
+        self._coded = (*followed, *self._plain)
+        self._unseen: tuple[str, ...] = ()
+        # What is judged is the file: tensors that aren't coded are rounded there too.
+        others = {
+            weight.name: dequantize(store(weight))
+            for weight in graph.weights
+            if weight.name not in self._coded
         }
-        # What is judged is the file: tensors that aren't followed are rounded there too.
-        layers = {layer.weight for layer in self._layers}
-        rest = [weight for weight in graph.weights if weight.name not in layers]
-        others = {tensor.name: dequantize(tensor) for tensor in carry_out(rest, plan)}
         self._statistics, everything = self._gather()
         self._original = original or self._probe
         self._reference = self._original.answers(inputs=self._held_back)
@@ -117,10 +119,10 @@ class Calibration:
             self._probe,
             self._layers,
             self._weights,
-            self._numbers,
             self._statistics,
             others,
             self._kept,
+            self._plain,
             _CORRECTED_ON_NOISE if is_noise else 1.0,
         )
         self._measured_on_all = replace(self._measured, statistics=everything)
@@ -137,7 +139,7 @@ class Calibration:
             return found, found
         held = layer_statistics(self._probe, self._layers, shapes, rng, self._held_back)
         everything = joined(found, held)
-        if self._is_noise or self._inputs.ndim != 4:
+        if self._is_noise or not is_pictures(self._inputs):
             return found, everything
         noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
         seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
@@ -155,28 +157,35 @@ class Calibration:
         return len(self._probe.batches(self._inputs)[0])
 
     @property
-    def _in_turn_inputs(self) -> NDArray[np.float32]:
+    def _in_turn_inputs(self) -> Data:
         """Inputs for the walk through the layers, whose values are all held at once."""
         largest = max(found.elements for found in self._statistics.values())
         most = max(self._batch, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
         step = -(-len(self._inputs) // most)
-        return np.asarray(self._inputs[::step])
+        return self._inputs[::step]
 
     @cached_property
-    def _curvatures(self) -> dict[str, float]:
+    def _curvatures(self) -> Mapping[str, float]:
         # Noise is only like pictures: more of it costs time and says little more.
         count = max(SENSITIVITY_INPUTS // (2 if self._is_noise else 1), self._batch)
-        return curvatures(
-            self._probe, self._layers, self._numbers, self._statistics, self._inputs[:count]
+        found = measure_sensitivity(
+            self._probe,
+            self._weights,
+            self._layers,
+            self._statistics,
+            self._inputs[:count],
+            plain=self._plain,
         )
+        self._unseen = found.unseen
+        return found.curvatures
 
     @property
     def weight_count(self) -> int:
-        """Weights of all followed layers."""
-        return sum(self._numbers[layer.weight].size for layer in self._layers)
+        """Weights of all coded tensors."""
+        return sum(self._weights[name].values.size for name in self._coded)
 
     def at_bits(self, bits: int) -> Calibrated:
-        """At most `bits` bits a code in every layer."""
+        """At most `bits` bits a code in every tensor."""
         return self._on_levels(self._family.at_bits(bits))
 
     def at_factor(self, factor: float, damping: float | None = None) -> Calibrated:
@@ -204,19 +213,19 @@ class Calibration:
         judged = self._judged(found)
         return replace(found, of_file=(judged.divergence, judged.agreement))
 
-    def outputs(self, inputs: NDArray[np.float32], found: Calibrated | None) -> NDArray[np.float32]:
+    def outputs(self, inputs: Data, found: Calibrated | None) -> NDArray[np.float32]:
         """The outputs of the original model, or with calibrated layers."""
         if found is None:
             return self._original.outputs(inputs=inputs)
         return self._probe.outputs(self._measured.restored(found), inputs)
 
-    def _filters(self, layer: Layer) -> NDArray[np.float32]:
-        filters = layer.filters(self._numbers[layer.weight])
-        kept = self._kept.get(layer.weight)
+    def _filters(self, name: str) -> NDArray[np.float32]:
+        filters = self._weights[name].filters()
+        kept = self._kept.get(name)
         return filters if kept is None else filters * kept
 
     def _masks(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
-        filters = {x.weight: x.filters(self._numbers[x.weight]) for x in self._layers}
+        filters = {name: self._weights[name].filters() for name in self._coded}
         kept = zeros_kept(filters)
         if not sparsity:
             return kept
@@ -225,7 +234,7 @@ class Calibration:
 
     @cached_property
     def _family(self) -> Family:
-        filters = {layer.weight: self._filters(layer) for layer in self._layers}
+        filters = {name: self._filters(name) for name in self._coded}
         if self._method == "uniform":
             return Grids(filters, self._finer, lambda: self._curvatures, self.most_bits)
         counted = {name: self._counted(name, weights) for name, weights in filters.items()}
@@ -233,10 +242,14 @@ class Calibration:
 
     def _counted(self, name: str, weights: NDArray[np.float32]) -> Filters:
         kept = self._kept.get(name)
-        importance = input_importance(self._statistics[name].hessian, len(weights))
+        seen = self._statistics.get(name)
+        importance = None if seen is None else input_importance(seen.hessian, len(weights))
         return Filters(weights, None if kept is None else ~kept, importance)
 
     def _on_levels(self, levels: Mapping[str, Levels], damping: float | None = None) -> Calibrated:
+        if not self._layers:
+            # Errors are fed back nowhere: no damping, and no more inputs, would change a code.
+            return self._judged(on_levels(self._measured, levels, self._dampings[0]))
         dampings = self._dampings if damping is None else (damping,)
         tried = [self._judged(on_levels(self._measured, levels, one)) for one in dampings]
         best = min(tried, key=lambda found: found.divergence)
@@ -257,14 +270,16 @@ class Calibration:
             divergence=off,
             agreement=agreement(self._reference[0], answers[0]),
             held_back=sum(map(len, self._probe.batches(self._held_back))),
+            unseen=self._unseen,
         )
 
 
 def followed_layers(graph: Graph, keep: Mapping[str, Keep]) -> tuple[Layer, ...]:
-    """The layers that calibration can round. keep: which weights stay finer or float, by name."""
+    """The layers that calibration can follow. keep: which weights stay finer or float, by name."""
     followed = {
         weight.name
         for weight in graph.weights
-        if weight.dtype == "float32" and is_coded(weight) and keep.get(weight.name) != "float"
+        # Values in bfloat16 can't be looked at with numpy.
+        if weight.dtype != "bfloat16" and is_coded(weight) and keep.get(weight.name) != "float"
     }
     return tuple(layer for layer in find_layers(graph) if layer.weight in followed)

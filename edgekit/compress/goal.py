@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.arrays import array_for, as_type, read_inputs
 from edgekit.compress.noise import natural_noise
+from edgekit.compress.samples import Data, Samples, elements
 from edgekit.data import FASHION_MNIST, load_labelled
 from edgekit.errors import DataError, PlanError
 from edgekit.graph import Graph
-from edgekit.graph.inputs import input_shapes
+from edgekit.graph.inputs import input_shapes, input_types, sample_inputs
+from edgekit.images import is_picture_folder
 from edgekit.preprocess import Preprocess
 
 NOISE = "noise"
@@ -31,10 +35,16 @@ _MOST_INPUTS = 1024
 _MOST_ELEMENTS = 128 * 3 * 224 * 224
 """Inputs that are held at once: 128 colour pictures, or more smaller ones."""
 _LARGEST = 1e12
+"""Squares of larger inputs can't be summed in float32."""
 SEED = 0
 """Of every random choice of a run."""
 
-CalibrationSource = str | os.PathLike[str] | NDArray[np.float32] | Iterable[NDArray[np.float32]]
+_LABELS = "labels"
+"""The name of what may lie beside the inputs; no input is looked for under it."""
+
+Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""Inputs of a model with one, or of each by its name."""
+CalibrationSource = str | os.PathLike[str] | Arrays | Iterable[Arrays]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,21 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationInputs:
-    """Inputs and where they come from, for the manifest and the report."""
+    """Inputs and where they come from, for the manifest and the report.
 
-    inputs: NDArray[np.float32]
+    inputs: (N, ...) in the type that the model takes, or samples of a model with several inputs.
+    """
+
+    inputs: Data
     origin: str
     is_noise: bool = False
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The inputs of a model with one. Raises DataError for several."""
+        if isinstance(self.inputs, Samples):
+            raise DataError(f"the model has {len(self.inputs.arrays)} inputs, not one")
+        return self.inputs
 
 
 def is_plain(spec: CalibrationSource | None) -> bool:
@@ -94,41 +114,26 @@ def calibration_inputs(
 ) -> CalibrationInputs:
     """Inputs by name, path or value; at most 1,024 small or 128 large ones, evenly spread.
 
-    spec: "noise", `fashion-mnist` (its training images), a folder, .npz or .npy that
-    edgekit.data.load_labelled takes, an array (N, ...), or batches (n, ...) to iterate over, of
-    which the first are taken. preprocess: how pictures become inputs. Raises DataError.
+    spec: "noise", `fashion-mnist` (its training images), a folder of pictures or of .npy files, an
+    .npz file with an array for each input and perhaps `labels`, an .npy file, an array (N, ...),
+    arrays by input name, or batches of either to iterate over, of which the first are taken.
+    preprocess: how pictures become inputs. Raises DataError.
     """
-    found = _inputs(graph, spec, preprocess)
-    _check_finite(found.inputs)
-    return found
-
-
-def _inputs(
-    graph: Graph, spec: CalibrationSource, preprocess: Preprocess | None
-) -> CalibrationInputs:
-    if isinstance(spec, np.ndarray):
-        if not spec.ndim:
-            raise DataError("calibration inputs are an array (N, ...), got a single number")
-        return CalibrationInputs(_spread(_numbers(spec)), "given inputs")
-    if spec == NOISE:
+    if isinstance(spec, str) and spec == NOISE:
         return noise_inputs(graph, SEED)
-    if not isinstance(spec, str | os.PathLike):
-        return CalibrationInputs(_gathered(spec), "given inputs")
-    is_fashion = os.fspath(spec) == FASHION_MNIST or Path(spec).is_dir()
-    found = load_labelled(
-        spec,
-        split="train" if is_fashion else "test",
-        preprocess=preprocess,
-        most=None if preprocess is None else _most(math.prod(preprocess.shape)),
-    )
-    return CalibrationInputs(_spread(found.inputs), found.title)
+    if isinstance(spec, str | os.PathLike):
+        given, origin = _read(spec, preprocess)
+    else:
+        origin = "given inputs"
+        given = _by_name(spec) if isinstance(spec, np.ndarray | Mapping) else _gathered(spec)
+    return CalibrationInputs(_spread(_fitting(graph, given)), origin)
 
 
 def noise_inputs(graph: Graph, seed: int) -> CalibrationInputs:
     """1/f noise for a model's input: 64 pictures, or fewer large ones.
 
     More where a fifth of them wouldn't fill a batch of a fixed size. Raises DataError where the
-    input leaves sizes open.
+    input leaves sizes open or isn't of floating-point numbers, and where there are several.
     """
     batch, *shape = _input_sizes(graph)
     count = min(max(_ALL_NOISE_INPUTS, _HELD_BACK * batch), _most(math.prod(shape)))
@@ -150,66 +155,133 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def _spread(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    most = _most(inputs[:1].size)
-    step = max(1, len(inputs) // most)
-    return np.ascontiguousarray(inputs[::step][:most])
+def _read(
+    spec: str | os.PathLike[str], preprocess: Preprocess | None
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """Arrays of a file or folder by name, and what to call them."""
+    path = Path(spec)
+    is_folder = os.fspath(spec) != "" and path.is_dir()
+    if path.suffix in {".npz", ".npy"} or (
+        is_folder and any(path.glob("*.npy")) and not is_picture_folder(path)
+    ):
+        return read_inputs(path), f"{path.stem} all"
+    is_fashion = os.fspath(spec) == FASHION_MNIST or is_folder
+    images = load_labelled(
+        spec,
+        split="train" if is_fashion else "test",
+        preprocess=preprocess,
+        most=None if preprocess is None else _most(math.prod(preprocess.shape)),
+    )
+    return _by_name(images.inputs), images.title
 
 
-def _gathered(batches: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _fitting(graph: Graph, given: Mapping[str, NDArray[Any]]) -> Data:
+    """For each input of a model its array, checked and in the type that it takes."""
+    model = graph.empty_model()
+    types, shapes = input_types(model), input_shapes(model)
+    inputs = {name: array for name, array in given.items() if name != _LABELS}
+    arrays = {}
+    for name, dtype in types.items():
+        array = array_for(inputs, name, alone=len(types) == 1, model="the model")
+        _check_shape(array.shape, shapes[name], name)
+        arrays[name] = as_type(array, dtype, f"input {name}")
+        # NaN is neither smaller nor larger than anything.
+        if dtype.kind == "f" and not np.all(np.abs(arrays[name]) <= _LARGEST):
+            raise DataError(
+                f"the data of input {name} hold NaN, infinity or numbers beyond {_LARGEST:g}; "
+                "give them as the model takes them"
+            )
+    rows = {name: arrays[name] for name in sample_inputs(model)[0]}
+    counts = {name: len(array) if array.ndim else 0 for name, array in rows.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise DataError(f"the inputs must be alike in number, the data hold {told}")
+    if not all(counts.values()):
+        raise DataError("the calibration data hold no inputs")
+    if len(types) == 1:
+        return next(iter(arrays.values()))
+    return Samples(rows, {name: arrays[name] for name in arrays if name not in rows})
+
+
+def _check_shape(found: tuple[int, ...], sizes: tuple[int, ...], name: str) -> None:
+    """sizes: of the input, 0 where one is open, and none at all where they aren't told."""
+    # How many samples there are is free.
+    fits = len(found) == len(sizes) and all(
+        size in {0, other} for size, other in zip(sizes[1:], found[1:], strict=True)
+    )
+    if sizes and not fits:
+        takes = ",".join(str(size or "?") for size in sizes)
+        raise DataError(f"input {name} takes the shape {takes}, the data have {found}")
+
+
+def _spread(data: Data) -> Data:
+    most = _most(elements(data))
+    spread = data[:: max(1, len(data) // most)][:most]
+    return np.ascontiguousarray(spread) if isinstance(spread, np.ndarray) else spread
+
+
+def _gathered(batches: Iterable[Arrays]) -> dict[str, NDArray[Any]]:
     """The first inputs of the batches, as many as are used."""
-    taken: list[NDArray[np.float32]] = []
+    taken: list[Samples] = []
     count = 0
     if not isinstance(batches, Iterable):
         raise DataError(f"calibration takes arrays, a path or batches, not {batches!r}")
     for batch in batches:
-        array = _numbers(batch)
-        if array.ndim < 2 or (taken and array.shape[1:] != taken[0].shape[1:]):
-            raise DataError(f"calibration batches must be alike in shape, got {array.shape}")
-        taken.append(array)
-        count += len(array)
-        if count >= _most(array[:1].size):
+        arrays = _by_name(batch)
+        shapes = {name: array.shape[1:] for name, array in arrays.items()}
+        if not all(array.ndim for array in arrays.values()) or (
+            taken and shapes != {name: array.shape[1:] for name, array in taken[0].rows.items()}
+        ):
+            got = ", ".join(str(array.shape) for array in arrays.values())
+            raise DataError(f"calibration batches must be alike in shape, got {got}")
+        taken.append(Samples(arrays))
+        count += len(taken[0])
+        if count >= _most(elements(taken[0])):
             break
     if not count:
         raise DataError("the calibration data hold no inputs")
-    return np.concatenate(taken)[: _most(taken[0][:1].size)]
+    most = _most(elements(taken[0]))
+    return {
+        name: np.concatenate([samples.rows[name] for samples in taken])[:most]
+        for name in taken[0].rows
+    }
 
 
-def _numbers(batch: object) -> NDArray[np.float32]:
+def _by_name(given: object) -> dict[str, NDArray[Any]]:
+    """Arrays by input name; that of a model with one input may go without."""
+    named = given if isinstance(given, Mapping) else {"inputs": given}
     try:
-        array = np.asarray(batch)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(array.dtype)
-        # What float32 can't hold becomes infinite, and is refused as such.
-        with np.errstate(over="ignore"):
-            return np.asarray(array, np.float32)
+        found = {str(name): np.asarray(array) for name, array in named.items()}
     except (TypeError, ValueError) as error:
-        kind = type(batch).__name__
-        if isinstance(batch, np.ndarray):
-            kind = f"an array of {batch.dtype}"
-        raise DataError(
-            f"calibration batches must be arrays of inputs without labels, got {kind}"
-        ) from error
+        # What numpy can't make one array of.
+        raise _no_arrays(given) from error
+    if not found or any(array.dtype.kind not in "biuf" for array in found.values()):
+        raise _no_arrays(given)
+    return found
 
 
-def _check_finite(inputs: NDArray[np.float32]) -> None:
-    """Raise DataError for NaN, infinity, and numbers whose squares float32 can't sum."""
-    # NaN is neither smaller nor larger than anything.
-    if inputs.size and not max(inputs.max(), -inputs.min()) <= _LARGEST:
-        raise DataError(
-            f"calibration inputs hold NaN, infinity or numbers beyond {_LARGEST:g}; give them as "
-            "the model takes them"
-        )
+def _no_arrays(given: object) -> DataError:
+    return DataError(
+        f"calibration takes arrays of numbers, inputs without labels, got {type(given).__name__}"
+    )
 
 
-def _most(elements: int) -> int:
-    """How many inputs of this size are used."""
-    return min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, elements)))
+def _most(size: int) -> int:
+    """How many inputs of so many numbers are used."""
+    return min(_MOST_INPUTS, max(2, _MOST_ELEMENTS // max(1, size)))
 
 
 def _input_sizes(graph: Graph) -> tuple[int, ...]:
-    """The sizes of a model's first input, its batch before them; 0 for one that is open."""
-    name, sizes = next(iter(input_shapes(graph.empty_model()).items()))
+    """The sizes of a model's one input of floats, its batch before them; 0 for one that is open."""
+    model = graph.empty_model()
+    types = input_types(model)
+    if len(types) != 1 or any(dtype.kind != "f" for dtype in types.values()):
+        taken = ", ".join(f"{name} ({dtype})" for name, dtype in types.items())
+        raise DataError(
+            f"the model takes {taken}, and noise stands in for one input of floats only; "
+            "give calibration data with --calibration data.npz"
+        )
+    name, sizes = next(iter(input_shapes(model).items()))
     if len(sizes) < 2 or min(sizes[1:]) < 1:
         raise DataError(
             f"input {name} leaves sizes open, so no noise of its shape can be made; "

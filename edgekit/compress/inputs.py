@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import TensorProto
 
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import followed_layers
@@ -22,7 +21,7 @@ from edgekit.compress.keep import Keep, kept_layers
 from edgekit.compress.plan import Method, Scope, is_coded
 from edgekit.errors import DataError, ModelFileError, PlanError, UsageError
 from edgekit.graph import Graph
-from edgekit.graph.inputs import input_shapes
+from edgekit.graph.inputs import input_shapes, input_types
 from edgekit.graph.walk import all_nodes
 from edgekit.packfile.activations import RunAs, check_run_as
 from edgekit.preprocess import Preprocess
@@ -121,7 +120,7 @@ def _noise_unasked(graph: Graph, keep: Mapping[str, Keep]) -> tuple[CalibrationI
         inputs = calibration_inputs(graph, NOISE)
         probe = Probe(graph, inputs.inputs)
         # A fifth is held back, and has to fill a batch too.
-        some = probe.batches(inputs.inputs[::5])[0]
+        some = probe.batches(inputs.inputs[::5])[0].arrays[probe.input_name]
     except DataError as error:
         return None, str(error)
     try:
@@ -142,8 +141,7 @@ def _unsuited(graph: Graph, keep: Mapping[str, Keep]) -> str:
     if len(shapes) != 1:
         return f"the model has {len(shapes)} inputs"
     [(name, sizes)] = shapes.items()
-    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
-    if types[name] != TensorProto.FLOAT:
+    if input_types(model)[name] != np.float32:
         return f"input {name} isn't float32"
     if len(sizes) != 4 or min(sizes[1:]) < 1:
         return f"input {name} isn't pictures of a fixed size; --calibration takes data"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.calibrate import Probe
+from edgekit.compress.samples import Data
 from edgekit.graph.layers import Layer
 
 _POSITIONS = 96
@@ -38,7 +39,7 @@ def layer_statistics(
     layers: Sequence[Layer],
     shapes: Mapping[str, tuple[int, ...]],
     rng: np.random.Generator,
-    inputs: NDArray[np.float32] | None = None,
+    inputs: Data | None = None,
 ) -> dict[str, LayerStatistics]:
     """Statistics of all layers by weight name, gathered batch by batch in one pass.
 

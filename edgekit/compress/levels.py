@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.cluster import nearest_codes
-from edgekit.graph.layers import Codes, Layer
+from edgekit.graph import Weight
+from edgekit.graph.layers import Codes
 from edgekit.tensors import CodedTensor
 
 
@@ -27,8 +28,8 @@ class Levels(Protocol):
         """The weights of codes in the shape of `nearest`'s, as a decoder gives them back."""
         ...
 
-    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
-        """Codes (outputs, inputs) as a tensor of the layer's weight. shape: of the weight."""
+    def tensor(self, weight: Weight, codes: Codes) -> CodedTensor:
+        """Codes (outputs, inputs) as a tensor in the place of a weight."""
         ...
 
 
@@ -51,10 +52,11 @@ class GridLevels:
         """As Levels says."""
         return np.asarray(codes * _along(self.steps, codes), np.float32)
 
-    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
+    def tensor(self, weight: Weight, codes: Codes) -> CodedTensor:
         """As Levels says."""
-        stored = layer.unfiltered(codes, shape)
-        return CodedTensor(layer.weight, "float32", stored, self.steps, layer.channel_axis)
+        steps = self.steps.reshape(()) if weight.axis is None else self.steps
+        stored = weight.unfiltered(codes)
+        return CodedTensor(weight.name, weight.dtype, stored, steps, weight.axis or 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +82,11 @@ class SharedLevels:
         """As Levels says."""
         return np.asarray(self.values[codes] * _along(self.gains, codes), np.float32)
 
-    def tensor(self, layer: Layer, codes: Codes, shape: tuple[int, ...]) -> CodedTensor:
+    def tensor(self, weight: Weight, codes: Codes) -> CodedTensor:
         """As Levels says."""
-        axis = layer.channel_axis if self.gains.ndim else 0
-        stored = layer.unfiltered(codes, shape)
-        return CodedTensor(layer.weight, "float32", stored, self.gains, axis, self.values)
+        axis = (weight.axis or 0) if self.gains.ndim else 0
+        stored = weight.unfiltered(codes)
+        return CodedTensor(weight.name, weight.dtype, stored, self.gains, axis, self.values)
 
 
 def _along(scales: NDArray[np.float32], rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -75,7 +75,8 @@ class CompressionReport:
     output: the file written, or None in a dry run. recipe: what was asked for.
     metrics: with calibration, divergence (nats) and top-1 agreement on held-back inputs, and
         "rejoined" where the file's codes were then made with these inputs too, and for a bound
-        on these inputs' answers "of_file", what those codes reach on them; where something was
+        on these inputs' answers "of_file", what those codes reach on them; "unseen": coded tensors
+        that no answer depended on, so that their share of the bits is a guess; where something was
         pruned, "original": both against the original model.
     layers: every tensor outside the skeleton, in the order of the file.
     rest: the file's other parts; with the layers' coded_bytes they add up to file_bytes.

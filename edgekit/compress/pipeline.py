@@ -87,10 +87,11 @@ def compress(
     sparsity: share of the weights that become zero, in [0, 1); those go that matter least over
         all layers together, or with scope "layer" the smallest magnitudes of each.
     coder: "huffman" decodes fastest, "rans" makes the smallest file.
-    calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to round
-        with error feedback and to correct biases. Without them 1/f noise is taken where a model
-        plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for plain
-        rounding, which also ranks what is pruned by magnitude alone.
+    calibration: unlabelled inputs (edgekit.compress.goal.calibration_inputs says which) to measure
+        what each weight tensor matters, to round with error feedback and to correct biases in the
+        layers that can be followed (edgekit.graph.layers). Without them 1/f noise is taken where a
+        model plainly takes pictures (edgekit.compress.inputs); "noise" asks for it, "none" for
+        plain rounding, which also ranks what is pruned by magnitude alone.
     preprocess: how pictures become inputs: a preset of edgekit.preprocess or a .toml file. It is
         kept in the packed file, where verify and embed find it.
     goal: a bound in whose place the bits of each layer are chosen where they hurt least. Without
@@ -328,6 +329,7 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
             "held_back": found.held_back,
             **({"rejoined": True} if found.is_rejoined else {}),
             **_of_file(found),
+            **({"unseen": list(found.unseen)} if found.unseen else {}),
         }
     return {
         "name": graph.name,

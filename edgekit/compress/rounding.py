@@ -20,6 +20,7 @@ from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
+from edgekit.compress.samples import Data
 from edgekit.compress.stages import layers_in_turn
 from edgekit.graph import Weight
 from edgekit.graph.layers import Codes, Layer
@@ -32,7 +33,7 @@ _SEED = 0
 class Calibrated:
     """Layers on their levels.
 
-    coded: the weights of all followed layers by name. biases: corrected biases by name, float32.
+    coded: the weights of all layers by name. biases: corrected biases by name, as in the model.
     damping: of the error feedback.
     divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
         with the same largest output. held_back: their number.
@@ -40,16 +41,18 @@ class Calibrated:
         with them, as there were few.
     of_file: divergence and agreement of `coded` itself where it was rejoined and judged; it has
         seen these inputs.
+    unseen: coded tensors that no answer depended on, so that their share of the bits is a guess.
     """
 
     coded: dict[str, CodedTensor]
-    biases: dict[str, NDArray[np.float32]]
+    biases: dict[str, NDArray[Any]]
     damping: float
     divergence: float = 0.0
     agreement: float = 0.0
     held_back: int = 0
     is_rejoined: bool = False
     of_file: tuple[float, float] | None = None
+    unseen: tuple[str, ...] = ()
 
     @property
     def largest_divergence(self) -> float:
@@ -66,24 +69,21 @@ class Calibrated:
 class Measured:
     """A model as calibration knows it.
 
-    layers: those that are rounded, in graph order. weights: all tensors by name; numbers: the
-    float32 ones. others: tensors that calibration doesn't follow, as the finished file restores
-    them. kept: masks of the weights that stay, for pruned layers. correction: the share of what
-    rounding adds to outputs that biases take back.
+    layers: those that are followed, in graph order. weights: all tensors by name. others: tensors
+    that aren't coded, as the finished file restores them. kept: masks of the weights that stay, for
+    pruned tensors. plain: names of coded weights that belong to no layer that is followed; they
+    take their nearest levels. correction: the share of what rounding adds to outputs that biases
+    take back.
     """
 
     probe: Probe
     layers: tuple[Layer, ...]
     weights: Mapping[str, Weight]
-    numbers: Mapping[str, NDArray[np.float32]]
     statistics: Mapping[str, LayerStatistics]
     others: Mapping[str, NDArray[Any]]
     kept: Mapping[str, NDArray[np.bool_]]
+    plain: tuple[str, ...] = ()
     correction: float = 1.0
-
-    def filters(self, layer: Layer) -> NDArray[np.float32]:
-        """A layer's original weights, (outputs, inputs of one filter)."""
-        return layer.filters(self.numbers[layer.weight])
 
     def restored(self, found: Calibrated) -> dict[str, NDArray[Any]]:
         """Every tensor as the finished file gives it back."""
@@ -91,13 +91,12 @@ class Measured:
         biases = {name: self.stored(name, values) for name, values in found.biases.items()}
         return {**self.others, **biases, **layers}
 
-    def shifted(self, bias: str, shift: NDArray[np.float64]) -> NDArray[np.float32]:
+    def shifted(self, bias: str, shift: NDArray[np.float64]) -> NDArray[Any]:
         """A bias less what rounding adds to the outputs."""
-        original = self.numbers[bias]
-        corrected = original - self.correction * shift.reshape(original.shape)
-        return np.asarray(corrected, np.float32)
+        original = self.weights[bias]
+        return original.cast(original.float32() - self.correction * shift.reshape(original.shape))
 
-    def stored(self, name: str, values: NDArray[np.float32]) -> NDArray[Any]:
+    def stored(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         """New values of a tensor that isn't coded, as the finished file gives them back."""
         return dequantize(store(replace(self.weights[name], values=values)))
 
@@ -105,19 +104,19 @@ class Measured:
 def on_levels(model: Measured, levels: Mapping[str, Levels], damping: float) -> Calibrated:
     """Round every layer as the original model feeds it; not judged yet.
 
-    levels: of each layer by weight name.
+    levels: of each coded weight by name.
     """
-    coded: dict[str, CodedTensor] = {}
-    biases: dict[str, NDArray[np.float32]] = {}
+    coded = _plainly(model, levels)
+    biases: dict[str, NDArray[Any]] = {}
     for layer in model.layers:
-        name, shape = layer.weight, model.weights[layer.weight].shape
-        filters, statistics = model.filters(layer), model.statistics[layer.weight]
-        codes = _codes(model, layer, filters, statistics.hessian, (levels[name], damping))
+        name, weight = layer.weight, model.weights[layer.weight]
+        filters, statistics = weight.filters(), model.statistics[name]
+        codes = _codes(model, name, filters, statistics.hessian, (levels[name], damping))
         if layer.bias is not None:
             error = levels[name].restored(codes) - filters
-            shift = output_shift(layer, error, statistics.mean, shape)
+            shift = output_shift(layer, error, statistics.mean, weight.shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
-        coded[name] = levels[name].tensor(layer, codes, shape)
+        coded[name] = levels[name].tensor(weight, codes)
     return Calibrated(coded, biases, damping)
 
 
@@ -125,44 +124,55 @@ def in_turn(
     model: Measured,
     levels: Mapping[str, Levels],
     damping: float,
-    inputs: NDArray[np.float32],
+    inputs: Data,
 ) -> Calibrated:
     """Round every layer as rounded layers feed it; not judged yet.
 
     inputs: whose values are all held at once.
     """
-    coded: dict[str, CodedTensor] = {}
-    biases: dict[str, NDArray[np.float32]] = {}
-    rounded = dict(model.others)
+    coded = _plainly(model, levels)
+    biases: dict[str, NDArray[Any]] = {}
+    rounded = {**model.others, **{name: dequantize(tensor) for name, tensor in coded.items()}}
     for seen in layers_in_turn(model.probe, model.layers, inputs, rounded):
         layer, name = seen.layer, seen.layer.weight
-        filters, shape = model.filters(layer), model.weights[name].shape
+        weight = model.weights[name]
+        filters, shape = weight.filters(), weight.shape
         found = paired_statistics(seen, shape, np.random.default_rng(_SEED))
         wanted, hessian = filters, model.statistics[name].hessian
         if found.hessian is not None and found.gap is not None:
             hessian = found.hessian
             wanted = make_up(filters, hessian, found.gap)
-        codes = _codes(model, layer, wanted, hessian, (levels[name], damping))
+        codes = _codes(model, name, wanted, hessian, (levels[name], damping))
         if layer.bias is not None:
             restored = levels[name].restored(codes)
             shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
             shift += output_shift(layer, restored, found.mean_gap, shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
             rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
-        coded[name] = levels[name].tensor(layer, codes, shape)
+        coded[name] = levels[name].tensor(weight, codes)
         rounded[name] = dequantize(coded[name])
     return Calibrated(coded, biases, damping)
 
 
+def _plainly(model: Measured, levels: Mapping[str, Levels]) -> dict[str, CodedTensor]:
+    """The coded weights that belong to no layer, each on its nearest levels."""
+    found = {}
+    for name in model.plain:
+        weight = model.weights[name]
+        codes = _codes(model, name, weight.filters(), None, (levels[name], 0.0))
+        found[name] = levels[name].tensor(weight, codes)
+    return found
+
+
 def _codes(
     model: Measured,
-    layer: Layer,
+    name: str,
     filters: NDArray[np.float32],
     hessian: NDArray[np.float64] | None,
     rounding: tuple[Levels, float],
 ) -> Codes:
     levels, damping = rounding
-    kept = model.kept.get(layer.weight)
+    kept = model.kept.get(name)
     if hessian is None:
         codes = levels.nearest(filters)
         return codes if kept is None else codes * kept

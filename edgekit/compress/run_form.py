@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.compress.activations import Histogram, Values, find_values, measure_values, place_grids
 from edgekit.compress.answers import Answers, total_divergence
 from edgekit.compress.calibrate import Probe
+from edgekit.compress.samples import Data
 from edgekit.errors import UsageError
 from edgekit.graph import Graph, Role, Weight
 from edgekit.packfile.activations import Activations, RunAs, RunForm, record
@@ -96,7 +96,7 @@ class _Candidate:
 def choose_run_form(
     graph: Graph,
     model: CompressedModel,
-    inputs: NDArray[np.float32],
+    inputs: Data,
     run_as: RunAs,
     floats: Sequence[str] | None = None,
 ) -> RunFormReport:
@@ -164,7 +164,7 @@ def _able(graph: Graph, model: CompressedModel) -> list[str]:
 
 
 class _Search:
-    def __init__(self, graph: Graph, model: CompressedModel, inputs: NDArray[np.float32]) -> None:
+    def __init__(self, graph: Graph, model: CompressedModel, inputs: Data) -> None:
         """Histograms of all inputs but a fifth, and the reference's answers.
 
         Candidates are judged on all inputs: with a fifth of few, noise would choose.
@@ -176,7 +176,7 @@ class _Search:
         # A batch of a fixed size has to be full.
         self._few = max(_SCREENED, len(self.original.batches(self.inputs)[0]))
         self.float_form = Probe(graph_of(model), self.inputs, threads=1)
-        others = np.delete(inputs, np.s_[::5], axis=0) if len(inputs) > 1 else inputs
+        others = inputs[np.arange(len(inputs)) % 5 != 0] if len(inputs) > 1 else inputs
         self._values: dict[tuple[str, ...], Values] = {}
         values = self._values[()] = find_values(model)
         self.histograms: dict[str, Histogram] = measure_values(

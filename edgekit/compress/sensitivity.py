@@ -1,47 +1,69 @@
-"""How much each layer's rounding hurts: a curvature measured by rounding that layer alone.
+"""How much each weight tensor's rounding hurts: a curvature measured by rounding it alone.
 
-No gradients are needed, so any ONNX graph can be measured. The error is taken with the bias
-already corrected, because that is how the layer will be used.
+No gradients are needed, so any weight of any ONNX graph can be measured. The error of a layer that
+is followed is taken with the bias already corrected, because that is how it will be used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
 from edgekit.compress.layer_statistics import LayerStatistics
+from edgekit.compress.samples import Data
+from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
 _LOW, _HIGH = 0.003, 0.03
 """Divergence in nats that a probing error should cause: above the noise, below saturation."""
 
 _MAX_PROBES = 8
+_NOTHING = 1e-12
+"""Nats that no answer tells from none."""
 
 
-def curvatures(
+@dataclass(frozen=True, slots=True, eq=False)
+class Sensitivity:
+    """How much weights matter.
+
+    curvatures: the mean second derivative of the outputs' divergence for each tensor's weights, a
+    positive number by name. unseen: tensors that no answer to the inputs depended on, such as those
+    of a branch that wasn't taken.
+    """
+
+    curvatures: Mapping[str, float]
+    unseen: tuple[str, ...] = ()
+
+
+def measure_sensitivity(
     probe: Probe,
+    weights: Mapping[str, Weight],
     layers: Sequence[Layer],
-    numbers: Mapping[str, NDArray[np.float32]],
     statistics: Mapping[str, LayerStatistics],
-    inputs: NDArray[np.float32],
-) -> dict[str, float]:
-    """The mean second derivative of the outputs' divergence for each layer's weights.
+    inputs: Data,
+    *,
+    plain: Collection[str] = (),
+) -> Sensitivity:
+    """Round the weights of layers, and others, one tensor at a time.
 
-    numbers: the original weights and biases by name. inputs: the calibration inputs to measure
-    on; a few dozen are enough. Returns one positive number a weight name.
+    weights: all tensors by name. statistics: of the layers. inputs: the calibration inputs to
+    measure on; a few dozen are enough. plain: names of weights that belong to no followed layer;
+    one of these that is unseen counts like the mean of all that were seen, relative to its size.
     """
     reference = probe.answers(inputs=inputs)
-    found = {}
-    for layer in layers:
-        weight = numbers[layer.weight]
-        filters = layer.filters(weight)
+    followed = {layer.weight: layer for layer in layers}
+    found: dict[str, float] = {}
+    seen = []
+    for name in (*followed, *plain):
+        weight, layer = weights[name], followed.get(name)
+        filters = weight.filters()
         step = float(filters.std()) / 2 or 1.0
-        curvature = 0.0
+        curvature = hurt = 0.0
         for _ in range(_MAX_PROBES):
             rounded = np.rint(filters / step) * np.float32(step)
             error = (rounded - filters).astype(np.float32)
@@ -50,26 +72,27 @@ def curvatures(
                 # All weights lie on this grid already; a coarser one will move them.
                 step *= 1.7
                 continue
-            changed = {layer.weight: _in_shape(layer, rounded, weight)}
-            if layer.bias is not None:
-                mean = statistics[layer.weight].mean
-                shift = output_shift(layer, error, mean, weight.shape)
-                bias = numbers[layer.bias]
-                changed[layer.bias] = (bias - shift.reshape(bias.shape)).astype(bias.dtype)
-            hurt = max(total_divergence(reference, probe.answers(changed, inputs)), 1e-12)
+            changed = {name: weight.cast(weight.unfiltered(rounded))}
+            if layer is not None and layer.bias is not None:
+                bias = weights[layer.bias]
+                shift = output_shift(layer, error, statistics[name].mean, weight.shape)
+                changed[layer.bias] = bias.cast(bias.float32() - shift.reshape(bias.shape))
+            hurt = max(total_divergence(reference, probe.answers(changed, inputs)), _NOTHING)
             curvature = 2 * hurt / squared
             if _LOW <= hurt <= _HIGH:
                 break
             step *= float(np.clip(np.sqrt(0.01 / hurt), 0.1, 10.0))
-        found[layer.weight] = curvature
-    return _positive(found)
-
-
-def _in_shape(
-    layer: Layer, filters: NDArray[np.float32], weight: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    stored = filters.T if layer.inputs_first else filters
-    return np.ascontiguousarray(stored, weight.dtype).reshape(weight.shape)
+        found[name] = curvature
+        if hurt > _NOTHING:
+            seen.append(name)
+    unseen = tuple(name for name in plain if name not in seen)
+    if unseen:
+        squares = {name: float(np.mean(np.square(weights[name].float32()))) for name in found}
+        # A curvature times the mean square of the weights is one for their relative size.
+        logs = [np.log(found[name] * squares[name]) for name in seen]
+        mean = float(np.exp(np.mean(logs))) if logs else 1.0
+        found |= {name: mean / squares[name] for name in unseen}
+    return Sensitivity(_positive(found), unseen)
 
 
 def _positive(found: dict[str, float]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from edgekit.compress.calibrate import Probe
+from edgekit.compress.samples import Data
 from edgekit.graph.layers import Layer
 from edgekit.graph.walk import all_nodes, subgraphs
 
@@ -38,7 +39,7 @@ class Seen:
 def layers_in_turn(
     probe: Probe,
     layers: Sequence[Layer],
-    inputs: NDArray[np.float32],
+    inputs: Data,
     rounded: Mapping[str, NDArray[Any]],
 ) -> Iterator[Seen]:
     """Each layer with what it sees, in graph order.
@@ -50,7 +51,7 @@ def layers_in_turn(
     nodes = list(model.graph.node)
     place = {node.input[1]: index for index, node in enumerate(nodes) if len(node.input) > 1}
     batches = probe.batches(inputs)
-    chains = [[{probe.input_name: batch} for batch in batches] for _ in range(2)]
+    chains = [[batch.arrays for batch in batches] for _ in range(2)]
     start = 0
     for layer in layers:
         stop = place[layer.weight]
@@ -58,7 +59,10 @@ def layers_in_turn(
         for chain, weights in zip(chains, ({}, rounded), strict=True):
             _advance(probe, nodes[start:stop], chain, weights, behind)
         start = stop
-        yield Seen(layer, *([values[layer.source] for values in chain] for chain in chains))
+        yield Seen(
+            layer,
+            *([np.asarray(x[layer.source], np.float32) for x in chain] for chain in chains),
+        )
 
 
 def _advance(

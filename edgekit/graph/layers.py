@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +56,6 @@ class Layer:
         if self.inputs_first:
             return np.ascontiguousarray(weight.T)
         return weight.reshape(weight.shape[0], -1)
-
-    @property
-    def channel_axis(self) -> int:
-        """The dimension of the weight that its outputs run along."""
-        return 1 if self.inputs_first else 0
-
-    def unfiltered(self, filters: Codes, shape: tuple[int, ...]) -> Codes:
-        """Codes (outputs, inputs) in the shape of the weight; the inverse of `filters`."""
-        stored: NDArray[Any] = filters.T if self.inputs_first else filters
-        return np.ascontiguousarray(stored).reshape(shape)
 
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:

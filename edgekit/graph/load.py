@@ -18,6 +18,7 @@ from edgekit.graph.hoist import hoist
 from edgekit.graph.roles import Role, usages
 from edgekit.graph.source import Source, check_model, is_external, read_model
 from edgekit.graph.walk import nested_graphs
+from edgekit.tensors import cast
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +62,27 @@ class Weight:
             return (self.values.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(self.values, np.float32)
+
+    def filters(self) -> NDArray[np.float32]:
+        """The numbers as (channels, others), the channels those of `axis`; in one row without."""
+        numbers = self.float32()
+        if self.axis is None:
+            return numbers.reshape(1, -1)
+        front = np.moveaxis(numbers, self.axis, 0)
+        return np.ascontiguousarray(front.reshape(len(front), -1))
+
+    def unfiltered(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Numbers or codes in the rows of `filters`, in the tensor's shape."""
+        if self.axis is None:
+            return rows.reshape(self.shape)
+        others = self.shape[: self.axis] + self.shape[self.axis + 1 :]
+        front = rows.reshape(self.shape[self.axis], *others)
+        return np.ascontiguousarray(np.moveaxis(front, 0, self.axis))
+
+    def cast(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Other numbers in the form of `values`."""
+        with np.errstate(over="ignore"):
+            return cast(numbers, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def analyze(path: str | os.PathLike[str], data: str) -> AnalysisReport:
         raise ModelFileError(
             f"{os.fspath(path)} has no convolution or fully-connected layer to analyse"
         )
-    one = {probe.input_name: probe.inputs[:batch]}
+    one = {probe.input_name: inputs[:batch]}
     seconds, total = node_seconds(
         graph.model().SerializeToString(), one, {entry.name for entry in counted.layers}
     )

@@ -103,6 +103,11 @@ def _summary(report: CompressionReport, coded: Sequence[LayerReport]) -> list[st
             )
         elif metrics.get("rejoined"):
             lines.append("that was before the codes of the file were made with all inputs")
+        if metrics.get("unseen"):
+            lines.append(
+                f"no answer depended on {', '.join(metrics['unseen'])}: not measured, and given "
+                "bits like the other weights"
+            )
     if report.uncalibrated:
         lines.append(f"not calibrated ({report.uncalibrated})")
     if "original" in report.metrics:

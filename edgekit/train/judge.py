@@ -10,7 +10,6 @@ import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from edgekit.errors import ModelFileError, UsageError
 from edgekit.export.text import brief
@@ -28,8 +27,6 @@ _FED: dict[str, np.dtype[Any]] = {
     "tensor(double)": np.dtype(np.float64),
 }
 """onnxruntime's names of the types that inputs can be given in."""
-_FED_ONNX = frozenset({TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE})
-"""The same by ONNX's numbers."""
 
 
 def check_inputs(model: onnx.ModelProto, name: str) -> None:
@@ -37,11 +34,10 @@ def check_inputs(model: onnx.ModelProto, name: str) -> None:
 
     name: of the model, for the error.
     """
-    for value, number in input_types(model).items():
-        if number not in _FED_ONNX:
-            kind = TensorProto.DataType.Name(number).lower()
+    for value, dtype in input_types(model).items():
+        if dtype not in _FED.values():
             raise UsageError(
-                f"the input {value} of {name} is {kind}, and networks are trained and judged on "
+                f"the input {value} of {name} is {dtype}, and networks are trained and judged on "
                 "float32; export it with a float16, float32 or float64 input"
             )
 

@@ -139,10 +139,7 @@ def _spread(split: Split) -> NDArray[np.float32]:
 def _first_steps(
     model: onnx.ModelProto, stage: Grid, inputs: NDArray[np.float32]
 ) -> dict[str, float]:
-    """Steps that spend `start_bits` a weight where they matter most, as compression places them.
-
-    Layers that calibration can't follow aren't among them.
-    """
+    """Steps that spend `start_bits` a weight where they matter most, as compression places them."""
     try:
         calibration = Calibration(load_graph(_bytes(model)), inputs)
         factor = calibration.factor_for(stage.start_bits * calibration.weight_count)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from edgekit.bench.feed import make_feed, read_inputs
+from edgekit.bench.feed import make_feed
 from edgekit.errors import DataError, ModelFileError, UsageError
 
 Input = tuple[int, Sequence[int | str | None]]
@@ -167,33 +166,3 @@ def test_an_input_without_an_array_is_named() -> None:
 
     with pytest.raises(DataError, match=r"m\.onnx takes an input y, the data hold x, z"):
         make_feed(session, "m.onnx", given={"x": np.ones(1), "z": np.ones(1)})
-
-
-def test_inputs_are_read_from_an_archive_a_file_and_a_folder(tmp_path: Path) -> None:
-    np.savez(tmp_path / "two.npz", x=np.ones(2), y=np.zeros(3))
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    np.save(folder / "x.npy", np.ones(2))
-    np.save(folder / "y.npy", np.zeros(3))
-
-    assert {name: array.size for name, array in read_inputs(tmp_path / "two.npz").items()} == {
-        "x": 2,
-        "y": 3,
-    }
-    assert sorted(read_inputs(folder)) == ["x", "y"]
-    assert sorted(read_inputs(folder / "x.npy")) == ["x"]
-
-
-def test_files_that_hold_no_plain_arrays_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.npz").write_text("no archive")
-    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    (tmp_path / "empty").mkdir()
-
-    with pytest.raises(DataError, match=r"text\.npz isn't an \.npz or \.npy file"):
-        read_inputs(tmp_path / "text.npz")
-    with pytest.raises(DataError, match=r"objects\.npy isn't"):
-        read_inputs(tmp_path / "objects.npy")
-    with pytest.raises(DataError, match="No such file"):
-        read_inputs(tmp_path / "none.npz")
-    with pytest.raises(DataError, match=r"holds no \.npy files"):
-        read_inputs(tmp_path / "empty")

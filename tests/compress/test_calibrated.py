@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import make_plan
 from edgekit.compress.search import within_entropy
-from edgekit.compress.sensitivity import curvatures
+from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.errors import CheckFailedError, DataError, PlanError
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import Layer, find_layers
@@ -158,7 +158,7 @@ def test_the_shift_is_the_mean_that_an_error_adds(
 def test_curvature_finds_the_layer_that_matters_more(
     tiny_model: onnx.ModelProto, inputs: NDArray[np.float32]
 ) -> None:
-    def measured(scale: float) -> dict[str, float]:
+    def measured(scale: float) -> Mapping[str, float]:
         model = onnx.ModelProto()
         model.CopyFrom(tiny_model)
         for tensor in model.graph.initializer:
@@ -168,7 +168,8 @@ def test_curvature_finds_the_layer_that_matters_more(
         graph = load_graph(model.SerializeToString())
         layers, probe = find_layers(graph), Probe(graph, inputs)
         statistics = layer_statistics(probe, layers, _shapes(graph), np.random.default_rng(0))
-        return curvatures(probe, layers, _values(graph), statistics, inputs)
+        weights = {weight.name: weight for weight in graph.weights}
+        return measure_sensitivity(probe, weights, layers, statistics, inputs).curvatures
 
     plain, louder = measured(1.0), measured(4.0)
 
@@ -346,13 +347,13 @@ def test_batches_are_taken_until_there_are_enough(graph: Graph, rng: np.random.G
 
     found = calibration_inputs(graph, batches())
 
-    assert found.inputs.shape == (1024, 1, 12, 12)
+    assert found.array.shape == (1024, 1, 12, 12)
     assert len(drawn) == 4
 
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
-    [([], "no inputs"), ([(2, 3), (2, 4)], "alike in shape"), ([(5,)], "alike in shape")],
+    [([], "no inputs"), ([(2, 3), (2, 4)], "alike in shape"), ([(5,)], "takes the shape")],
 )
 def test_batches_that_cannot_be_used_are_refused(
     graph: Graph, shapes: list[tuple[int, ...]], message: str
@@ -398,5 +399,5 @@ def test_a_file_of_inputs_too_large_to_be_summed_is_refused(graph: Graph, tmp_pa
 
 
 def test_a_single_number_is_no_input(graph: Graph) -> None:
-    with pytest.raises(DataError, match="single number"):
+    with pytest.raises(DataError, match=r"takes the shape .*, the data have \(\)"):
         calibration_inputs(graph, np.array(1.0))

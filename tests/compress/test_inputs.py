@@ -133,7 +133,7 @@ def test_a_model_that_refuses_noise_is_told_in_one_line(weights: NDArray[np.floa
 def test_large_pictures_of_noise_are_few(weights: NDArray[np.float32]) -> None:
     graph = load_graph(convolution(weights, ["N", 3, 512, 512]).SerializeToString())
 
-    assert noise_inputs(graph, 0).inputs.shape == (24, 3, 512, 512)
+    assert noise_inputs(graph, 0).array.shape == (24, 3, 512, 512)
 
 
 def test_a_model_too_large_is_not_measured_unasked(

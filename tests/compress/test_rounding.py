@@ -98,13 +98,11 @@ def test_rounding_in_turn_comes_closer_where_there_are_many_inputs(
     statistics = layer_statistics(
         probe, layers, {name: weight.shape for name, weight in weights.items()}, rng
     )
-    numbers = {name: weight.float32() for name, weight in weights.items()}
-    model = Measured(probe, layers, weights, numbers, statistics, {}, {})
+    model = Measured(probe, layers, weights, statistics, {}, {})
+    filters = {layer.weight: weights[layer.weight].filters() for layer in layers}
     levels = {
-        layer.weight: GridLevels(
-            np.full(len(model.filters(layer)), model.filters(layer).std(), np.float32)
-        )
-        for layer in layers
+        name: GridLevels(np.full(len(rows), rows.std(), np.float32))
+        for name, rows in filters.items()
     }
     fresh = natural_noise(100, (1, 12, 12), rng)
     expected = probe.outputs({}, fresh)
