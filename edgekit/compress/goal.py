@@ -186,7 +186,7 @@ def _fitting(graph: Graph, given: Mapping[str, NDArray[Any]]) -> Data:
         _check_shape(array.shape, shapes[name], name)
         arrays[name] = as_type(array, dtype, f"input {name}")
         # NaN is neither smaller nor larger than anything.
-        if dtype.kind == "f" and not np.all(np.abs(arrays[name]) <= _LARGEST):
+        if dtype.kind == "f" and not float(np.abs(arrays[name]).max(initial=0)) <= _LARGEST:
             raise DataError(
                 f"the data of input {name} hold NaN, infinity or numbers beyond {_LARGEST:g}; "
                 "give them as the model takes them"

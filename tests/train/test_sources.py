@@ -215,7 +215,7 @@ def test_items_that_cannot_be_used_are_named(items: list[Any], words: str) -> No
         ({"inputs": np.zeros((3, 2))}, "has 3 samples, too few to hold a tenth out"),
         ({"inputs": np.zeros((1, 2))}, "has 1 sample, too few to hold a tenth out"),
         ({"inputs": np.zeros((0, 2))}, "'inputs' holds no samples"),
-        ({}, "no array named 'inputs'"),
+        ({}, "holds no arrays"),
         ({"inputs": np.zeros((30, 2)), "labels": np.zeros(29)}, "one entry for each of 30 inputs"),
         ({"inputs": np.zeros((30, 2)), "labels": np.array(["a"] * 30)}, "a label of type <U1"),
     ],
