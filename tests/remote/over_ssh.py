@@ -224,7 +224,7 @@ def test_a_disk_without_room_is_told(server: Server, tiny_onnx_path: Path) -> No
 def test_a_link_that_breaks_off_in_mid_transfer(
     server: Server, tiny_onnx_path: Path, tmp_path: Path
 ) -> None:
-    relay = Relay(server.port, after=100_000, silent=False)
+    relay = Relay(server.port, after=40_000, silent=False)
     (server.folder / "known").write_text(
         f"[127.0.0.1]:{relay.port} {(server.folder / 'host.pub').read_text()}"
     )
