@@ -5,8 +5,9 @@ Both sides speak in lines: `EDGEKIT ` and a JSON object with an `event` towards 
 then the files' bytes towards the device.
 
 ```
-device  hello -> facts ->                          -> progress* -> report or failed -> cleaned
-us                        order, bytes of the files   an empty line now and then
+device  hello -> facts ->                 -> received -> progress* -> report or failed -> cleaned
+us                        order and bytes    an empty line now and then
+                          of the files
 ```
 
 All that is written lies in one private folder, which is removed at the end, also when the link is
@@ -122,6 +123,7 @@ def serve(order: dict[str, Any], folder: Path) -> None:
     """Receive, build, run; the outcome is sent."""
     for entry in order["files"]:
         _receive(sys.stdin.buffer, folder / entry["name"], entry["size"])
+    send("received")
     lines: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     environment = dict(os.environ)

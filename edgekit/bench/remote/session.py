@@ -131,7 +131,7 @@ class Session:
     def order(
         self, order: dict[str, Any], files: Iterable[Path], names: Callable[[str], str]
     ) -> None:
-        """Send what to do, and the bytes of the files that it names.
+        """Send what to do, and the bytes of the files that it names; wait until all are there.
 
         names: puts the names of our files into a text of the device.
         """
@@ -150,6 +150,8 @@ class Session:
                     self._write(data, flush=False)
                     left -= len(data)
         self._write(b"")
+        # What is written may still lie in a buffer on the way.
+        self._receive(None, "received")
         self._doing = "measuring"
 
     def result(self) -> object:

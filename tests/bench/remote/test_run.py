@@ -337,7 +337,7 @@ def test_bad_files_are_told_before_anything_is_started(device: FakeDevice, tmp_p
 def test_a_report_that_makes_no_sense_is_the_devices_fault(
     device: FakeDevice, tiny_onnx_path: Path
 ) -> None:
-    answers = ['{"event": "report", "report": {"kind": "other"}}']
+    answers = ['{"event": "received"}', '{"event": "report", "report": {"kind": "other"}}']
     facts = {
         "event": "facts",
         "packages": {"numpy": "2.1", "onnxruntime": "1.22"},
