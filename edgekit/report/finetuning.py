@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePath
 
 from rich.console import Group
 from rich.table import Table
 
+from edgekit.train.recipe import Grid
 from edgekit.train.run import FinetuneReport
 
 _NEAR = 1.1
@@ -70,14 +72,30 @@ def _row(report: FinetuneReport, index: int) -> tuple[str, ...]:
     )
 
 
-def _missed(report: FinetuneReport) -> list[str]:
-    """That the codes didn't come down to the bits that were asked for, if they didn't."""
-    wanted = getattr(report.recipe.stages[-1], "bits_per_weight", None)
-    found = report.stages[-1].bits_per_weight
-    if wanted is None or found is None or found <= _NEAR * wanted:
+def _notes(report: FinetuneReport) -> list[str]:
+    """What a grid's bounds came to, where that isn't plain from the table."""
+    last, made = report.recipe.stages[-1], report.stages[-1]
+    if not isinstance(last, Grid) or last.bits_per_weight is None or made.bits_per_weight is None:
         return []
-    asked = f"{wanted:g} were asked for; more epochs bring them down further"
-    return [f"the codes take {found:.2f} bits a weight, {asked}"]
+    notes = []
+    wanted = last.attempts()[made.attempts - 1].bits_per_weight or math.inf
+    if made.attempts > 1:
+        notes.append(
+            f"fewer than {wanted:g} bits a weight lost more than {last.max_drop:g} points: "
+            f"{made.attempts} attempts"
+        )
+    lost = 100 * (report.stages[0].validation - made.validation)
+    if last.max_drop is not None and made.attempts == len(last.attempts()) and lost > last.max_drop:
+        notes.append(
+            f"{lost:.2f} points of validation are lost, and the recipe allows {last.max_drop:g}; "
+            "more epochs or a teacher may win them back"
+        )
+    if made.bits_per_weight > _NEAR * wanted:
+        notes.append(
+            f"the codes take {made.bits_per_weight:.2f} bits a weight, {wanted:g} were asked for; "
+            "more epochs bring them down further"
+        )
+    return notes
 
 
 def _measured(report: FinetuneReport) -> str:
@@ -105,4 +123,4 @@ def _summary(report: FinetuneReport) -> list[str]:
         f"{report.output}: {report.packed_bytes:,} bytes, {report.ratio:.2f} times smaller than "
         f"the float model's {report.float_bytes:,}"
     )
-    return [judged, packed, *_missed(report)]
+    return [judged, packed, *_notes(report)]

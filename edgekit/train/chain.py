@@ -27,8 +27,8 @@ import torch
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.train.plain import record
-from edgekit.train.state import BROKEN, broken_state, check_epochs, write_plain
-from edgekit.train.tuning import Progress
+from edgekit.train.state import BROKEN, broken_state, write_plain
+from edgekit.train.tuning import Progress, check_attempts
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
 CARD = "model.md"
@@ -43,7 +43,8 @@ class StageResult:
     file: the model after it, in the run's folder. file_bytes, file_sha256: of that ONNX file,
     uncompressed; runs that were begun by an earlier edgekit have no digest.
     validation: the task's metric. sparsity: share of zeros among the weights that are coded.
-    bits_per_weight: entropy of their codes, where there are codes. seconds: of training.
+    bits_per_weight: entropy of their codes, where there are codes. attempts: how often the stage
+    was begun, with more bits each time. epochs, seconds: of training, in all attempts.
     """
 
     number: int
@@ -56,6 +57,7 @@ class StageResult:
     epochs: float
     seconds: float
     file_sha256: str | None = None
+    attempts: int = 1
 
 
 class Chain:
@@ -165,7 +167,7 @@ class Chain:
             if found < number:
                 return None
             history = [record(Progress, line) for line in lines]
-            check_epochs([line.epoch for line in history])
+            check_attempts(history)
         except BROKEN as error:
             raise self.broken_state(error) from error
         return plain, history

@@ -23,6 +23,8 @@ _HIGHEST_RATE = 10
 
 _LEAST_BATCH, _MOST_BATCH = 2, 1 << 20
 _MOST_WEIGHT = 1e6
+_MOST_POINTS = 100
+_MORE_BITS = 1.5
 SHOWN = 60
 """Characters of a wrong value in an error."""
 _HALF_BITS = 16
@@ -156,7 +158,9 @@ class Grid:
 
     bits: of a code at most. bits_per_weight: entropy that all codes together come down to; left
     out, codes cost what they cost. start_bits: the entropy that training starts at, where a bound
-    is given. steps: one a "tensor" or one a "channel". bias_bits: 16 for float16 numbers, or at
+    is given. max_drop: points of the validation metric, as shares times 100, that may be lost since
+    the float model; where more are, the stage begins anew with half as many bits again, up to
+    start_bits. steps: one a "tensor" or one a "channel". bias_bits: 16 for float16 numbers, or at
     most 8 for codes. activations: learn with the rounding of an int8 session.
     """
 
@@ -164,6 +168,7 @@ class Grid:
     bits: int = 8
     bits_per_weight: float | None = None
     start_bits: float = 3.0
+    max_drop: float | None = None
     steps: str = "tensor"
     bias_bits: int = 16
     activations: bool = False
@@ -181,6 +186,8 @@ class Grid:
             )
         _check_entropy("start_bits", self.start_bits)
         bound = self.bits_per_weight
+        if self.max_drop is not None:
+            _check_drop(self.max_drop, bound)
         if bound is None:
             return
         _check_entropy("bits_per_weight", bound)
@@ -193,6 +200,15 @@ class Grid:
                 f"codes come down from start_bits to bits_per_weight, so {self.start_bits:g} can't "
                 f"be below {bound:g}"
             )
+
+    def attempts(self) -> tuple[Grid, ...]:
+        """This stage, and where a drop is bounded those that are tried in its place, in turn."""
+        if self.max_drop is None or self.bits_per_weight is None:
+            return (self,)
+        bounds = [self.bits_per_weight]
+        while bounds[-1] < (most := min(self.start_bits, self.bits)):
+            bounds.append(min(round(_MORE_BITS * bounds[-1], 4), most))
+        return tuple(replace(self, bits_per_weight=bound) for bound in bounds)
 
 
 Stage = Train | Retrain | Prune | Channels | LowRank | Share | Grid
@@ -279,11 +295,15 @@ class Recipe:
         """Plain data for JSON."""
         plain = asdict(self)
         plain["stages"] = [{"kind": stage.kind, **asdict(stage)} for stage in self.stages]
+        for stage in plain["stages"]:
+            # Runs and files from before there was such a bound say nothing of it.
+            if stage.get("max_drop", 0) is None:
+                del stage["max_drop"]
         return plain
 
 
 def with_bits_per_weight(recipe: Recipe, bits: float) -> Recipe:
-    """A recipe whose grid comes down to another entropy, from at least that.
+    """A recipe whose grid comes down to just this entropy, from at least that.
 
     Raises RecipeError for what is no entropy, and without a grid.
     """
@@ -292,8 +312,17 @@ def with_bits_per_weight(recipe: Recipe, bits: float) -> Recipe:
     if not isinstance(last, Grid):
         raise RecipeError(f"{recipe.name} has no grid stage that could come down to {bits:g} bits")
     start = max(last.start_bits, bits)
-    changed = replace(last, bits_per_weight=bits, start_bits=start)
+    changed = replace(last, bits_per_weight=bits, start_bits=start, max_drop=None)
     return replace(recipe, stages=(*recipe.stages[:-1], changed))
+
+
+def settled(recipe: Recipe, attempt: int) -> Recipe:
+    """The recipe that makes at once what the grid of another one made at this attempt."""
+    last = recipe.stages[-1]
+    if not isinstance(last, Grid) or last.max_drop is None:
+        return recipe
+    made = replace(last.attempts()[attempt - 1], max_drop=None)
+    return replace(recipe, stages=(*recipe.stages[:-1], made))
 
 
 def _check_rhythm(epochs: float, learning_rate: float) -> None:
@@ -309,6 +338,13 @@ def _check_rhythm(epochs: float, learning_rate: float) -> None:
 def _check_entropy(key: str, bits: float) -> None:
     if not 0 < bits <= MAX_BITS:
         raise RecipeError(f"{key} must be above 0 and at most {MAX_BITS}, got {str(bits)[:SHOWN]}")
+
+
+def _check_drop(points: float, bound: float | None) -> None:
+    if not 0 <= points <= _MOST_POINTS:
+        raise RecipeError(f"max_drop must be 0 to {_MOST_POINTS} points, got {str(points)[:SHOWN]}")
+    if bound is None:
+        raise RecipeError("max_drop says when bits_per_weight was too low; give both")
 
 
 def _check_share(key: str, value: float) -> None:

@@ -20,13 +20,13 @@ from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.onnx_model import to_model_proto
 from edgekit.packfile.reader import read_packfile
 from edgekit.packfile.writer import pack
-from edgekit.train.chain import PACKED, Chain, StageResult, stage_file
+from edgekit.train.chain import PACKED, REPORT, Chain, StageResult, stage_file
 from edgekit.train.datasets import TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.judge import check_judge, measure_file
 from edgekit.train.methods.method import Method
 from edgekit.train.methods.pruning import check_pattern
-from edgekit.train.recipe import Channels, LowRank, Prune, Recipe, Stage, Train
+from edgekit.train.recipe import Channels, Grid, LowRank, Prune, Recipe, Stage, Train, settled
 from edgekit.train.stages import Workpiece, sparsity
 from edgekit.train.state import BROKEN
 from edgekit.train.task import Task
@@ -105,6 +105,7 @@ class RecipeRun:
         if self.data.test is not None:
             check_judge(whole, self.data.test, "the float model")
         if self.chain.stages:
+            self._check_attempts()
             return
         module = GraphModule(model)
         method = Method(module, {})
@@ -131,50 +132,45 @@ class RecipeRun:
 
     def stage(self, number: int, stage: Stage, watch: Watch | None) -> None:
         """Train one stage, from its last saved epoch on, and keep what comes out."""
-        before = load_graph(self.chain.path(self.chain.stages[-1].file)).model()
-        # The same chance for a stage whether or not those before it ran in this process.
-        torch.manual_seed(self.seed + number)
-        piece = Workpiece(
-            before,
-            stage,
-            calibration=self.data.training,
-            seed=self.seed + number,
-        )
-        tuning = self._tuning(piece.module, piece.method, stage)
-        self.workers.share(
-            tensor
-            for part in (piece.module, piece.method)
-            for tensor in (*part.parameters(), *part.buffers())
-        )
-        history: list[Progress] = []
-        saved = self.chain.saved(number)
-        if saved is not None:
-            try:
-                tuning.restore(saved[0], len(saved[1]))
-            except BROKEN as error:
-                raise self.chain.broken_state(error) from error
-            history = saved[1]
-        while not tuning.is_finished:
-            history.append(tuning.epoch())
-            self.chain.save(number, tuning.state(), history)
-            if watch is not None and self.workers.is_first:
-                watch(f"{number} {stage.kind}", history[-1])
-        outcome = piece.outcome()
+        tries = _tries(stage)
+        state, history = self.chain.saved(number) or (None, [])
+        attempt = history[-1].attempt if history else 1
+        while True:
+            piece, tuning = self._begun(number, tries[min(attempt, len(tries)) - 1])
+            if state is not None:
+                try:
+                    if attempt > len(tries):
+                        raise ValueError(f"there is no attempt {attempt}")
+                    tuning.restore(state, history[-1].epoch)
+                except BROKEN as error:
+                    raise self.chain.broken_state(error) from error
+            while not tuning.is_finished:
+                history.append(tuning.epoch(attempt))
+                self.chain.save(number, tuning.state(), history)
+                if watch is not None and self.workers.is_first:
+                    again = "" if attempt == 1 else f", attempt {attempt}"
+                    watch(f"{number} {stage.kind}{again}", history[-1])
+            outcome = piece.outcome()
+            validation = tuning.measure(self.data.validation)
+            if attempt == len(tries) or self._is_kept(stage, validation):
+                break
+            state, attempt = None, attempt + 1
         model = outcome.model.SerializeToString(deterministic=True)
         result = StageResult(
             number=number,
             kind=stage.kind,
             file=stage_file(number, stage.kind),
             file_bytes=len(model),
-            validation=tuning.measure(self.data.validation),
+            validation=validation,
             sparsity=outcome.sparsity,
             bits_per_weight=outcome.bits_per_weight,
-            epochs=stage.epochs,
+            epochs=attempt * stage.epochs,
             seconds=sum(line.seconds for line in history),
+            attempts=attempt,
         )
         if number == len(self.stages) and self.workers.is_first:
             facts = {
-                "recipe": self.recipe.to_dict() | {"seed": self.seed},
+                "recipe": settled(self.recipe, attempt).to_dict() | {"seed": self.seed},
                 "metrics": {},
                 "preprocessing": self.preprocessing,
             }
@@ -222,6 +218,44 @@ class RecipeRun:
         self.chain.finish({key: facts[key] for key in facts if key not in {"stages", "recipe"}})
         return report
 
+    def _check_attempts(self) -> None:
+        """Raise InputError for a stage that was begun more often than its recipe lets it."""
+        for stage, result in zip(self.stages, self.chain.stages[1:], strict=False):
+            if not 1 <= result.attempts <= len(_tries(stage)):
+                raise InputError(
+                    f"{self.chain.path(REPORT)}: stage {result.number} can't have had "
+                    f"{result.attempts} attempts; begin anew in another folder"
+                )
+
+    def _begun(self, number: int, stage: Stage) -> tuple[Workpiece, Tuning]:
+        """A stage before its first step."""
+        before = load_graph(self.chain.path(self.chain.stages[-1].file)).model()
+        # The same chance for a stage whether or not those before it ran in this process.
+        torch.manual_seed(self.seed + number)
+        piece = Workpiece(
+            before,
+            stage,
+            calibration=self.data.training,
+            seed=self.seed + number,
+        )
+        tuning = self._tuning(piece.module, piece.method, stage)
+        self.workers.share(
+            tensor
+            for part in (piece.module, piece.method)
+            for tensor in (*part.parameters(), *part.buffers())
+        )
+        return piece, tuning
+
+    def _is_kept(self, stage: Stage, validation: float) -> bool:
+        """Whether a stage lost no more of the float model's metric than it may.
+
+        Agreement with a teacher, in place of labels, is another measure than what may be lost.
+        """
+        most = stage.max_drop if isinstance(stage, Grid) else None
+        if most is None or not has_labels(self.data.validation):
+            return True
+        return 100 * (self.chain.stages[0].validation - validation) <= most
+
     def _keep(self, result: StageResult, model: bytes) -> None:
         """Add a finished stage; from here on every worker may read its file."""
         self.chain.add(result, model)
@@ -249,6 +283,10 @@ class RecipeRun:
             teacher=self.teacher,
             workers=self.workers,
         )
+
+
+def _tries(stage: Stage) -> tuple[Stage, ...]:
+    return stage.attempts() if isinstance(stage, Grid) else (stage,)
 
 
 def _check_packed(packed: Path, last: Path) -> RunForm:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.loop import EVALUATION_BATCH, channels_last
 from edgekit.train.methods.method import Method
+from edgekit.train.state import check_epochs
 from edgekit.train.task import Task
 from edgekit.train.teacher import Teacher
 from edgekit.train.workers import ALONE, Workers, training_part
@@ -51,7 +54,11 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One line of a stage's log. loss: the mean of the epoch's steps. metric: on validation."""
+    """One line of a stage's log.
+
+    loss: the mean of the epoch's steps. metric: on validation. attempt: counts from 1 how often the
+    stage was begun, with more bits each time.
+    """
 
     epoch: int
     loss: float
@@ -59,6 +66,7 @@ class Progress:
     learning_rate: float
     bits_per_weight: float | None
     seconds: float
+    attempt: int = 1
 
 
 class Tuning:
@@ -103,10 +111,10 @@ class Tuning:
         """Whether all steps are done."""
         return self.done >= self.steps
 
-    def epoch(self) -> Progress:
+    def epoch(self, attempt: int = 1) -> Progress:
         """The steps of one pass over the training split, or what is left of them.
 
-        Raises CheckFailedError where the loss is no longer a number.
+        attempt: for the log. Raises CheckFailedError where the loss is no longer a number.
         """
         started = time.perf_counter()
         self.module.train()
@@ -128,6 +136,7 @@ class Tuning:
             learning_rate=self.rhythm.learning_rate * self._factor(),
             bits_per_weight=getattr(self.method, "bits_per_weight", None),
             seconds=time.perf_counter() - started,
+            attempt=attempt,
         )
 
     @torch.no_grad()
@@ -251,6 +260,15 @@ class Tuning:
         """Of the learning rates at the next step."""
         rise = min(1.0, (self.done + 1) / _WARM_UP_STEPS)
         return rise * 0.5 * (1 + math.cos(math.pi * min(self.done / max(self.steps, 1), 1.0)))
+
+
+def check_attempts(history: Sequence[Progress]) -> None:
+    """Raise ValueError unless every attempt from the first on has each of its epochs once."""
+    attempts = [list(lines) for _, lines in groupby(history, lambda line: line.attempt)]
+    for lines in attempts or [[]]:
+        check_epochs([line.epoch for line in lines])
+    if [lines[0].attempt for lines in attempts] != [*range(1, len(attempts) + 1)]:
+        raise ValueError("its history doesn't have every attempt once")
 
 
 def has_labels(split: Split) -> bool:
