@@ -29,7 +29,7 @@ from edgekit.train.run import FinetuneReport
 class Case:
     """A network under a recipe.
 
-    bits: of a grid, in place of the recipe's. is_label_free: learn from the float model alone.
+    bits: of a grid, in place of all that the recipe tries. is_label_free: learn from the float model alone.
     """
 
     network: str
@@ -51,9 +51,10 @@ class Case:
 CASES = (
     Case("squeezenet_fashion", "deep-compression"),
     Case("squeezenet_fashion", "tiny"),
-    Case("squeezenet_fashion", "tiny", is_label_free=True),
+    # Without labels nothing says what was lost, so the recipe's first bound is the only one.
+    Case("squeezenet_fashion", "tiny", bits=0.78, is_label_free=True),
     Case("squeezenet_fashion", "int8"),
-    Case("mobilenetv2_fashion", "tiny", bits=1.75),
+    Case("mobilenetv2_fashion", "tiny"),
     Case("mobilenetv2_fashion", "int8"),
     Case("mobilenetv2_fashion", "narrow"),
 )

@@ -32,7 +32,7 @@ def finetune(
     ] = "tiny",
     bits_per_weight: Annotated[
         float | None,
-        typer.Option(help="Entropy that a recipe's grid comes down to, in place of the recipe's."),
+        typer.Option(help="Entropy that a recipe's grid comes down to, whatever is lost."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Trained weights of a source that isn't an ONNX file.")
