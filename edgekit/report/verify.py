@@ -115,11 +115,11 @@ def _blame(blame: Blame) -> Table:
         cells = [
             _decibels(layer.weight_snr),
             _decibels(layer.output_snr),
-            f"{layer.divergence:+.4f}",
-            f"{layer.agreement or 0.0:+.2f}",
+            f"{layer.divergence:+z.4f}",
+            f"{layer.agreement or 0.0:+z.2f}",
         ]
         if labelled:
-            cells.append(f"{layer.accuracy or 0.0:+.2f}")
+            cells.append(f"{layer.accuracy or 0.0:+z.2f}")
         table.add_row(layer.name.removesuffix(".weight"), *cells)
     return table
 
@@ -139,5 +139,5 @@ def _advice(blame: Blame) -> str:
 
 def _decibels(ratio: float) -> str:
     if math.isfinite(ratio):
-        return f"{ratio:.1f} dB"
+        return f"{ratio:z.1f} dB"
     return "exact" if ratio == math.inf else "-"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.keep import Keep
+from edgekit.compress.samples import Data
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
 from edgekit.graph.walk import all_nodes
@@ -78,7 +79,7 @@ class _Part:
 def blame_layers(
     reference: Model,
     other: Model,
-    inputs: NDArray[np.float32],
+    inputs: Data,
     labels: NDArray[np.int64] | None,
     *,
     outputs: Sequence[Difference],
@@ -87,7 +88,7 @@ def blame_layers(
     """Restore the layers that matter most one by one and measure.
 
     outputs: differences of what the nodes put out (side_by_side.layer_differences). coded: the
-    tensors of `other` that have codes, by name. Raises DataError for a model with several inputs.
+    tensors of `other` that have codes, by name. Raises DataError for inputs that don't fit.
     """
     graph = load_graph(other.proto.SerializeToString())
     source = load_graph(reference.proto.SerializeToString())

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from edgekit.codec import native
+from edgekit.compress.samples import Data, Samples
 from edgekit.data import Labelled, load_labelled
 from edgekit.errors import CorruptError, UsageError
+from edgekit.graph.inputs import sample_inputs
 from edgekit.packfile import open_packfile
 from edgekit.packfile.activations import RunForm, recorded_form
 from edgekit.packfile.pictures import packed_preprocess
 from edgekit.runtime.blame import Blame, blame_layers
 from edgekit.runtime.compare import RANDOM_INPUTS, Answers, compare, top_1
-from edgekit.runtime.side_by_side import Model, open_int8, open_model, random_feed
+from edgekit.runtime.side_by_side import Feed, Model, open_int8, open_model, random_feed
 from edgekit.tensors import CodedTensor
 
 _COMPARED_WEIGHTS = 1 << 22
@@ -118,8 +120,6 @@ def verify(
     if against is not None:
         reference, other = open_model(against, threads), open_model(packed, threads)
         names = (os.fspath(against), os.fspath(packed))
-        if layers:
-            _check_one_input(reference)
         answers = compare(reference, other, names, labelled, threads=threads, seed=seed)
         if int8 is not None:
             int8_answers = compare(reference, int8, names, labelled, threads=threads, seed=seed)
@@ -174,15 +174,6 @@ def _first_of(sizes: Sequence[int], most: int) -> Sequence[int]:
     return chosen
 
 
-def _check_one_input(reference: Model) -> None:
-    names = [value.name for value in reference.session.get_inputs()]
-    if len(names) != 1:
-        raise UsageError(
-            f"finding the layer that broke takes a model with one input, and this one has "
-            f"{', '.join(names)}; without --layers its answers and every layer are compared"
-        )
-
-
 def _coded(packed: str | os.PathLike[str]) -> dict[str, CodedTensor]:
     tensors = open_packfile(packed).model().tensors
     return {tensor.name: tensor for tensor in tensors if isinstance(tensor, CodedTensor)}
@@ -198,12 +189,22 @@ def _blame(
     seed: int,
 ) -> Blame:
     if labelled is not None:
-        inputs, labels = labelled.inputs[:_BLAME_INPUTS], labelled.labels
+        inputs: Data = labelled.inputs[:_BLAME_INPUTS]
+        labels = labelled.labels
     else:
         rng = np.random.default_rng(seed)
         (feed,) = random_feed(reference, RANDOM_INPUTS, rng)
-        inputs, labels = next(iter(feed.values())), None
+        inputs, labels = _samples(reference, feed), None
     return blame_layers(reference, other, inputs, labels, outputs=answers.layers, coded=coded)
+
+
+def _samples(model: Model, feed: Feed) -> Data:
+    """A feed as samples; an array alone where the model has one input."""
+    if len(feed) == 1:
+        return next(iter(feed.values()))
+    names = sample_inputs(model.proto)[0]
+    rows = {name: feed[name] for name in names}
+    return Samples(rows, {name: array for name, array in feed.items() if name not in rows})
 
 
 def _json_values(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -208,19 +208,31 @@ def test_a_file_of_which_nothing_can_be_restored_says_so(
     assert "restored alone" not in done.stdout
 
 
-def test_a_model_with_several_inputs_is_told_what_it_can_have(
-    cli: Cli, rng: np.random.Generator, tmp_path: Path
+def test_a_model_with_several_inputs_is_fed_random_ones(
+    rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    model = make_model(
-        [helper.make_node("MatMul", ["a", "w"], ["c"]), helper.make_node("Add", ["c", "b"], ["y"])],
-        {"a": ["N", 16], "b": ["N", 8]},
+    scaled = make_model(
+        [
+            helper.make_node("MatMul", ["a", "w"], ["c"]),
+            helper.make_node("Add", ["c", "b"], ["d"]),
+            helper.make_node("Mul", ["d", "scale"], ["e"]),
+            helper.make_node("MatMul", ["e", "v"], ["y"]),
+        ],
+        {"a": ["N", 16], "b": ["N", 8], "scale": []},
         {"y": ["N", 8]},
-        {"w": rng.normal(size=(16, 8)).astype(np.float32)},
+        {
+            "w": rng.normal(size=(16, 8)).astype(np.float32),
+            "v": rng.normal(size=(8, 8)).astype(np.float32),
+        },
     )
-    onnx.save(model, tmp_path / "m.onnx")
-    compress(tmp_path / "m.onnx", tmp_path / "m.ekp")
+    onnx.save(scaled, tmp_path / "m.onnx")
+    compress(tmp_path / "m.onnx", tmp_path / "m.ekp", bits=8, keep={"w": 2}, calibration="none")
 
-    done = cli("verify", tmp_path / "m.ekp", "--against", tmp_path / "m.onnx", "--layers")
+    blame = verify(tmp_path / "m.ekp", against=tmp_path / "m.onnx", layers=True).blame
 
-    assert done.exit_code == 2
-    assert "this one has a, b; without --layers" in done.stderr
+    assert blame is not None
+    assert blame.inputs == 8
+    coarse, fine = blame.layers
+    assert (coarse.name, fine.name) == ("w", "v")
+    assert (coarse.divergence or 0.0) > 0.9 * blame.divergence > 0
+    assert blame.keep == "w:8"
