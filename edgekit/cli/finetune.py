@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ import typer
 
 from edgekit.cli.common import Format, FormatOption, PreprocessOption, SeedOption, log, show
 from edgekit.cli.export import parse_shape
+from edgekit.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from edgekit.train.tuning import Progress
@@ -119,10 +121,19 @@ def finetune(
         "--threads": threads,
         "-o": output,
     }
-    given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
-    command = shlex.join(["edgekit", "finetune", source, *chain.from_iterable(given)])
-    write_atomic(Path(output) / CARD, render_card(report, command).encode())
+    card = render_card(report, _command(source, flags, report.workers))
+    write_atomic(Path(output) / CARD, card.encode())
     show(report, render_table, form)
+    if report.failures:
+        raise CheckFailedError("; ".join(report.failures))
+
+
+def _command(source: str, flags: Mapping[str, object], workers: int) -> str:
+    """The line that repeats a run. flags: with their values; those without one aren't given."""
+    given = [(flag, str(value)) for flag, value in flags.items() if value is not None]
+    torchrun = ["torchrun", "--nproc-per-node", str(workers), "--no-python"]
+    start = [*(torchrun if workers > 1 else ()), "edgekit", "finetune", source]
+    return shlex.join([*start, *chain.from_iterable(given)])
 
 
 def _log_epoch(stage: str, line: Progress) -> None:

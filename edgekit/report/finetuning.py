@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import PurePath
 
 from rich.console import Group
 from rich.table import Table
 
 from edgekit.train.recipe import Grid
-from edgekit.train.run import FinetuneReport
+from edgekit.train.run import AGREEMENT, FinetuneReport
 
 _NEAR = 1.1
 """How many times the wanted bits a weight still count as reached."""
@@ -35,6 +34,9 @@ def render_card(report: FinetuneReport, command: str) -> str:
         f"| {row[0]} | {row[1]} | {row[2]} | {row[3]} | {row[4]} | {row[5]} |"
         for row in (_row(report, index) for index in range(len(report.stages)))
     )
+    notes = "".join(
+        f"{note[0].upper()}{note[1:]}.\n\n" for note in (*_notes(report), *report.failures)
+    )
     samples = f"{report.validation_samples:,} validation samples"
     if report.test_samples:
         same = report.test_metric == report.metric
@@ -56,7 +58,7 @@ than the float ONNX file's {report.float_bytes:,}; made by
 
 {report.metric} on {report.data}: {samples}.
 
-SHA-256 {report.sha256}
+{notes}SHA-256 {report.sha256}
 """
 
 
@@ -75,25 +77,21 @@ def _row(report: FinetuneReport, index: int) -> tuple[str, ...]:
 def _notes(report: FinetuneReport) -> list[str]:
     """What a grid's bounds came to, where that isn't plain from the table."""
     last, made = report.recipe.stages[-1], report.stages[-1]
-    if not isinstance(last, Grid) or last.bits_per_weight is None or made.bits_per_weight is None:
+    if not isinstance(last, Grid):
         return []
     notes = []
-    wanted = last.attempts()[made.attempts - 1].bits_per_weight or math.inf
+    if last.max_drop is not None and report.metric == AGREEMENT:
+        notes.append("without labels nothing tells what was lost, so max_drop wasn't looked at")
     if made.attempts > 1:
+        tried = [f"{grid.bits_per_weight:g}" for grid in last.attempts()[: made.attempts - 1]]
         notes.append(
-            f"fewer than {wanted:g} bits a weight lost more than {last.max_drop:g} points: "
-            f"{made.attempts} attempts"
+            f"more than {last.max_drop:g} points of validation were lost with {', '.join(tried)} "
+            f"bits a weight; the file is of the next attempt, with {made.bound:g}"
         )
-    lost = 100 * (report.stages[0].validation - made.validation)
-    if last.max_drop is not None and made.attempts == len(last.attempts()) and lost > last.max_drop:
+    if made.bound and made.bits_per_weight and made.bits_per_weight > _NEAR * made.bound:
         notes.append(
-            f"{lost:.2f} points of validation are lost, and the recipe allows {last.max_drop:g}; "
-            "more epochs or a teacher may win them back"
-        )
-    if made.bits_per_weight > _NEAR * wanted:
-        notes.append(
-            f"the codes take {made.bits_per_weight:.2f} bits a weight, {wanted:g} were asked for; "
-            "more epochs bring them down further"
+            f"the codes take {made.bits_per_weight:.2f} bits a weight, {made.bound:g} were asked "
+            "for; more epochs bring them down further"
         )
     return notes
 

@@ -28,7 +28,7 @@ from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import write_atomic
 from edgekit.train.plain import record
 from edgekit.train.state import BROKEN, broken_state, write_plain
-from edgekit.train.tuning import Progress, check_attempts
+from edgekit.train.tuning import Progress
 
 REPORT, STATE, LOG, PACKED = "finetune.json", "state.pt", "log.jsonl", "model.ekp"
 CARD = "model.md"
@@ -43,8 +43,9 @@ class StageResult:
     file: the model after it, in the run's folder. file_bytes, file_sha256: of that ONNX file,
     uncompressed; runs that were begun by an earlier edgekit have no digest.
     validation: the task's metric. sparsity: share of zeros among the weights that are coded.
-    bits_per_weight: entropy of their codes, where there are codes. attempts: how often the stage
-    was begun, with more bits each time. epochs, seconds: of training, in all attempts.
+    bits_per_weight: entropy of their codes, where there are codes. bound: what it was to come down
+    to. attempts: how often the stage was begun, with a higher bound each time. epochs, seconds: of
+    training, in all attempts.
     """
 
     number: int
@@ -58,6 +59,7 @@ class StageResult:
     seconds: float
     file_sha256: str | None = None
     attempts: int = 1
+    bound: float | None = None
 
 
 class Chain:
@@ -144,7 +146,7 @@ class Chain:
         the process was killed between writing the one and the other.
         """
         found = self._read_state(number) if self.path(STATE).exists() else None
-        if self.writes and self.path(LOG).exists():
+        if self.writes and (found is not None or self.path(LOG).exists()):
             self._write_log(number, [] if found is None else found[1])
         return found
 
@@ -167,7 +169,8 @@ class Chain:
             if found < number:
                 return None
             history = [record(Progress, line) for line in lines]
-            check_attempts(history)
+            if not history:
+                raise ValueError("its history is empty")
         except BROKEN as error:
             raise self.broken_state(error) from error
         return plain, history

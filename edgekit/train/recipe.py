@@ -25,6 +25,7 @@ _LEAST_BATCH, _MOST_BATCH = 2, 1 << 20
 _MOST_WEIGHT = 1e6
 _MOST_POINTS = 100
 _MORE_BITS = 1.5
+_MOST_ATTEMPTS = 8
 SHOWN = 60
 """Characters of a wrong value in an error."""
 _HALF_BITS = 16
@@ -157,11 +158,13 @@ class Grid:
     """Put weights on uniform grids whose steps learn, where they code short.
 
     bits: of a code at most. bits_per_weight: entropy that all codes together come down to; left
-    out, codes cost what they cost. start_bits: the entropy that training starts at, where a bound
-    is given. max_drop: points of the validation metric, as shares times 100, that may be lost since
-    the float model; where more are, the stage begins anew with half as many bits again, up to
-    start_bits. steps: one a "tensor" or one a "channel". bias_bits: 16 for float16 numbers, or at
-    most 8 for codes. activations: learn with the rounding of an int8 session.
+    out, codes cost what they cost. start_bits: the entropy that training starts at, where a
+    bound is given. max_drop: points of the validation metric, as shares times 100, that may be
+    lost since the float model; where more are, the stage begins anew with half as many bits
+    again, and in the last of at most 8 attempts with start_bits, whose codes are kept whatever
+    they lost. Without labels it isn't looked at. steps: one a "tensor" or one a "channel".
+    bias_bits: 16 for float16 numbers, or at most 8 for codes. activations: learn with the
+    rounding of an int8 session.
     """
 
     kind: ClassVar[str] = "grid"
@@ -187,7 +190,7 @@ class Grid:
         _check_entropy("start_bits", self.start_bits)
         bound = self.bits_per_weight
         if self.max_drop is not None:
-            _check_drop(self.max_drop, bound)
+            self._check_drop(self.max_drop)
         if bound is None:
             return
         _check_entropy("bits_per_weight", bound)
@@ -205,10 +208,22 @@ class Grid:
         """This stage, and where a drop is bounded those that are tried in its place, in turn."""
         if self.max_drop is None or self.bits_per_weight is None:
             return (self,)
-        bounds = [self.bits_per_weight]
-        while bounds[-1] < (most := min(self.start_bits, self.bits)):
-            bounds.append(min(round(_MORE_BITS * bounds[-1], 4), most))
-        return tuple(replace(self, bits_per_weight=bound) for bound in bounds)
+        most = min(self.start_bits, self.bits)
+        rising = [self.bits_per_weight * _MORE_BITS**turn for turn in range(_MOST_ATTEMPTS - 1)]
+        # As people write them: 1.17 and not 1.1700000000000002.
+        bounds = [float(f"{bound:.6g}") for bound in rising if bound < most]
+        return tuple(replace(self, bits_per_weight=bound) for bound in (*bounds, most))
+
+    def _check_drop(self, points: float) -> None:
+        if not 0 <= points <= _MOST_POINTS:
+            raise RecipeError(
+                f"max_drop must be 0 to {_MOST_POINTS} points, got {str(points)[:SHOWN]}"
+            )
+        if self.bits_per_weight is None or not self.epochs:
+            raise RecipeError(
+                "max_drop says when training came down to too few bits; give bits_per_weight and "
+                "epochs with it"
+            )
 
 
 Stage = Train | Retrain | Prune | Channels | LowRank | Share | Grid
@@ -338,13 +353,6 @@ def _check_rhythm(epochs: float, learning_rate: float) -> None:
 def _check_entropy(key: str, bits: float) -> None:
     if not 0 < bits <= MAX_BITS:
         raise RecipeError(f"{key} must be above 0 and at most {MAX_BITS}, got {str(bits)[:SHOWN]}")
-
-
-def _check_drop(points: float, bound: float | None) -> None:
-    if not 0 <= points <= _MOST_POINTS:
-        raise RecipeError(f"max_drop must be 0 to {_MOST_POINTS} points, got {str(points)[:SHOWN]}")
-    if bound is None:
-        raise RecipeError("max_drop says when bits_per_weight was too low; give both")
 
 
 def _check_share(key: str, value: float) -> None:

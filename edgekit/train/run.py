@@ -31,13 +31,16 @@ from edgekit.train.stages import Workpiece, sparsity
 from edgekit.train.state import BROKEN
 from edgekit.train.task import Task
 from edgekit.train.teacher import Teacher
-from edgekit.train.tuning import Progress, Rhythm, Tuning, has_labels
+from edgekit.train.tuning import Progress, Rhythm, Tuning, check_attempts, has_labels
 from edgekit.train.workers import Workers
 
 FLOAT = stage_file(0, "float")
 
+AGREEMENT = "agreement with the teacher"
+"""What validation is measured by without labels."""
+
 Watch = Callable[[str, Progress], None]
-"""Told the stage's name and each epoch of this process."""
+"""Told the stage, its attempt where that isn't the first, and each epoch of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class FinetuneReport:
     test: each stage's model on the test split, measured once at the end, None without one; the
     last is the packed file's in onnxruntime. run_form: the form that the packed file says it runs
     in, and in which it is measured. ratio: float ONNX file over packed file. sha256: of the packed
-    file, as sha256sum prints it.
+    file, as sha256sum prints it. workers: processes that trained together. failures: one line for
+    each bound of the recipe that isn't met.
     """
 
     source: str
@@ -70,6 +74,8 @@ class FinetuneReport:
     packed_bytes: int
     ratio: float
     sha256: str
+    workers: int
+    failures: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-compatible values."""
@@ -135,15 +141,12 @@ class RecipeRun:
         tries = _tries(stage)
         state, history = self.chain.saved(number) or (None, [])
         attempt = history[-1].attempt if history else 1
+        if attempt > len(tries):
+            raise self.chain.broken_state(ValueError(f"it has no attempt {attempt}"))
         while True:
-            piece, tuning = self._begun(number, tries[min(attempt, len(tries)) - 1])
+            piece, tuning = self._begun(number, tries[attempt - 1])
             if state is not None:
-                try:
-                    if attempt > len(tries):
-                        raise ValueError(f"there is no attempt {attempt}")
-                    tuning.restore(state, history[-1].epoch)
-                except BROKEN as error:
-                    raise self.chain.broken_state(error) from error
+                self._go_on(tuning, state, history)
             while not tuning.is_finished:
                 history.append(tuning.epoch(attempt))
                 self.chain.save(number, tuning.state(), history)
@@ -167,6 +170,7 @@ class RecipeRun:
             epochs=attempt * stage.epochs,
             seconds=sum(line.seconds for line in history),
             attempts=attempt,
+            bound=getattr(tries[attempt - 1], "bits_per_weight", None),
         )
         if number == len(self.stages) and self.workers.is_first:
             facts = {
@@ -213,6 +217,8 @@ class RecipeRun:
             packed_bytes=len(data),
             ratio=float_bytes / len(data),
             sha256=hashlib.sha256(data).hexdigest(),
+            workers=self.workers.count,
+            failures=self._failures(),
         )
         facts = report.to_dict()
         self.chain.finish({key: facts[key] for key in facts if key not in {"stages", "recipe"}})
@@ -246,6 +252,14 @@ class RecipeRun:
         )
         return piece, tuning
 
+    def _go_on(self, tuning: Tuning, state: dict[str, Any], history: list[Progress]) -> None:
+        """Take up the last attempt of a history. Raises InputError for what can't be its state."""
+        try:
+            check_attempts(history, tuning.epochs)
+            tuning.restore(state, history[-1].epoch)
+        except BROKEN as error:
+            raise self.chain.broken_state(error) from error
+
     def _is_kept(self, stage: Stage, validation: float) -> bool:
         """Whether a stage lost no more of the float model's metric than it may.
 
@@ -254,7 +268,19 @@ class RecipeRun:
         most = stage.max_drop if isinstance(stage, Grid) else None
         if most is None or not has_labels(self.data.validation):
             return True
-        return 100 * (self.chain.stages[0].validation - validation) <= most
+        return lost(self.chain.stages[0].validation, validation) <= most
+
+    def _failures(self) -> tuple[str, ...]:
+        """What the last stage lost, if it is more than it may."""
+        stage, validation = self.stages[-1], self.chain.stages[-1].validation
+        if not isinstance(stage, Grid) or self._is_kept(stage, validation):
+            return ()
+        points = lost(self.chain.stages[0].validation, validation)
+        failure = (
+            f"{points:.2f} points of validation are lost, and the recipe allows "
+            f"{stage.max_drop:g}; more epochs, a higher start_bits or a teacher may help"
+        )
+        return (failure,)
 
     def _keep(self, result: StageResult, model: bytes) -> None:
         """Add a finished stage; from here on every worker may read its file."""
@@ -264,7 +290,7 @@ class RecipeRun:
     def _metric_name(self) -> str:
         if has_labels(self.data.validation):
             return self.task.metric_name
-        return "agreement with the teacher"
+        return AGREEMENT
 
     def _tuning(self, module: GraphModule, method: Method, stage: Stage) -> Tuning:
         rhythm = Rhythm(
@@ -283,6 +309,11 @@ class RecipeRun:
             teacher=self.teacher,
             workers=self.workers,
         )
+
+
+def lost(before: float, after: float) -> float:
+    """Points of a metric, to the millionth: shares of whole samples lose just what is allowed."""
+    return round(100 * (before - after), 6)
 
 
 def _tries(stage: Stage) -> tuple[Stage, ...]:

@@ -15,7 +15,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -27,7 +26,6 @@ from edgekit.train.datasets import Split, TrainingData
 from edgekit.train.graph_module import GraphModule
 from edgekit.train.loop import EVALUATION_BATCH, channels_last
 from edgekit.train.methods.method import Method
-from edgekit.train.state import check_epochs
 from edgekit.train.task import Task
 from edgekit.train.teacher import Teacher
 from edgekit.train.workers import ALONE, Workers, training_part
@@ -105,6 +103,11 @@ class Tuning:
         self.epoch_steps = -(-len(data.training) // rhythm.batch_size)
         self.steps = math.ceil(rhythm.epochs * self.epoch_steps)
         self.done = 0
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training split, the last one maybe not whole."""
+        return -(-self.steps // self.epoch_steps)
 
     @property
     def is_finished(self) -> bool:
@@ -262,13 +265,15 @@ class Tuning:
         return rise * 0.5 * (1 + math.cos(math.pi * min(self.done / max(self.steps, 1), 1.0)))
 
 
-def check_attempts(history: Sequence[Progress]) -> None:
-    """Raise ValueError unless every attempt from the first on has each of its epochs once."""
-    attempts = [list(lines) for _, lines in groupby(history, lambda line: line.attempt)]
-    for lines in attempts or [[]]:
-        check_epochs([line.epoch for line in lines])
-    if [lines[0].attempt for lines in attempts] != [*range(1, len(attempts) + 1)]:
-        raise ValueError("its history doesn't have every attempt once")
+def check_attempts(history: Sequence[Progress], epochs: int) -> None:
+    """Raise ValueError unless each attempt but the last has all epochs, and that its first ones."""
+    last = history[-1]
+    lines = [(line.attempt, line.epoch) for line in history]
+    # Its length first: what is read from a file may be any number.
+    if len(lines) != (last.attempt - 1) * epochs + last.epoch or lines != [
+        (1 + place // epochs, 1 + place % epochs) for place in range(len(lines))
+    ]:
+        raise ValueError("its history doesn't have every epoch once")
 
 
 def has_labels(split: Split) -> bool:

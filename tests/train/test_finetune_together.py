@@ -98,3 +98,31 @@ def test_the_error_of_one_worker_ends_all(inputs: Path) -> None:
         finetune(inputs, "out", *TORCHRUN)
 
     assert not (inputs / "out").exists()
+
+
+def test_two_processes_begin_a_grid_anew_together(inputs: Path) -> None:
+    finetune(inputs, "one")
+    # A network that has something to lose.
+    (inputs / "one" / "1-retrain.onnx").replace(inputs / "tiny.onnx")
+    (inputs / "recipe.toml").write_text("""
+batch_size = 50
+[[stage]]
+kind = "grid"
+bits_per_weight = 0.02
+start_bits = 0.8
+max_drop = 0.5
+epochs = 20
+learning_rate = 0.3
+""")
+
+    finetune(inputs, "two", *TORCHRUN)
+
+    report = json.loads((inputs / "two" / "finetune.json").read_text())
+    attempts = report["stages"][-1]["attempts"]
+    assert attempts > 1
+    assert report["workers"] == 2
+    assert report["failures"] == []
+    lines = [(line["attempt"], line["epoch"]) for line in log(inputs / "two") if line["stage"] == 1]
+    assert lines == [(number, epoch) for number in range(1, attempts + 1) for epoch in range(1, 21)]
+    card = (inputs / "two" / "model.md").read_text()
+    assert "torchrun --nproc-per-node 2 --no-python edgekit finetune tiny.onnx" in card

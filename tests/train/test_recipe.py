@@ -65,7 +65,7 @@ def test_settings_are_read_and_the_rest_is_default() -> None:
         (stage(bits_per_weight="2"), "bits_per_weight can't be '2'"),
         (stage(bits_per_weight=-1), "above 0"),
         (stage(bits_per_weight=[1]), r"bits_per_weight can't be \[1\]"),
-        (stage(max_drop=1), "give both"),
+        (stage(max_drop=1), "give bits_per_weight and epochs with it"),
         (stage(max_drop=-1, bits_per_weight=1), "max_drop must be 0 to 100 points"),
         (stage(max_drop=float("nan"), bits_per_weight=1), "max_drop must be 0 to 100 points"),
         (stage(max_drop="1", bits_per_weight=1), "max_drop can't be '1'"),
