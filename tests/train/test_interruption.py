@@ -21,6 +21,8 @@ from tests.train.nets import write_tiny
 from tests.train.runs import recipe, run
 
 SHORT = recipe(Retrain(epochs=2), Prune(epochs=0), Share(bits=3, epochs=1))
+ONCE = recipe(Retrain(epochs=1), Share(bits=3, epochs=0))
+"""Whose first state is its stage's last."""
 State = dict[str, Any]
 
 
@@ -57,8 +59,13 @@ class Noisy(Classification):
         return super().metric(outputs + 0.1 * torch.randn_like(outputs), labels)
 
 
+@pytest.mark.parametrize(("chosen", "epochs"), [(SHORT, 3), (ONCE, 1)], ids=["short", "once"])
 def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: Recipe,
+    epochs: int,
 ) -> None:
     """Before each file takes its place, and before each state is removed."""
     changes: list[str] = []
@@ -81,18 +88,18 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(Path, "replace", replaced)
     monkeypatch.setattr(Path, "unlink", unlinked)
-    whole = run(model, tmp_path / "whole", SHORT, task=Noisy())
+    whole = run(model, tmp_path / "whole", chosen, task=Noisy())
     steps = tuple(changes)
-    assert steps.count(STATE) == steps.count(LOG) == 3
+    assert steps.count(STATE) == steps.count(LOG) == epochs
 
     for number in range(len(steps)):
         changes.clear()
         last = number
         folder = tmp_path / str(number)
         with pytest.raises(_KilledError):
-            run(model, folder, SHORT, task=Noisy())
+            run(model, folder, chosen, task=Noisy())
         last = None
-        resumed = run(model, folder, SHORT, task=Noisy(), resume=True)
+        resumed = run(model, folder, chosen, task=Noisy(), resume=True)
 
         assert resumed.sha256 == whole.sha256, steps[: number + 1]
         assert resumed.test == whole.test, steps[: number + 1]
