@@ -170,7 +170,7 @@ class RecipeRun:
             epochs=attempt * stage.epochs,
             seconds=sum(line.seconds for line in history),
             attempts=attempt,
-            bound=getattr(tries[attempt - 1], "bits_per_weight", None),
+            bound=_bound(tries[attempt - 1]),
         )
         if number == len(self.stages) and self.workers.is_first:
             facts = {
@@ -225,9 +225,12 @@ class RecipeRun:
         return report
 
     def _check_attempts(self) -> None:
-        """Raise InputError for a stage that was begun more often than its recipe lets it."""
+        """Raise InputError for attempts, or a bound, that the recipe of a stage doesn't have."""
         for stage, result in zip(self.stages, self.chain.stages[1:], strict=False):
-            if not 1 <= result.attempts <= len(_tries(stage)):
+            bounds = [_bound(tried) for tried in _tries(stage)]
+            # A run of an earlier edgekit names no bound.
+            is_known = result.bound is None and result.attempts == 1
+            if not is_known and (result.attempts, result.bound) not in enumerate(bounds, 1):
                 raise InputError(
                     f"{self.chain.path(REPORT)}: stage {result.number} can't have had "
                     f"{result.attempts} attempts; begin anew in another folder"
@@ -318,6 +321,10 @@ def lost(before: float, after: float) -> float:
 
 def _tries(stage: Stage) -> tuple[Stage, ...]:
     return stage.attempts() if isinstance(stage, Grid) else (stage,)
+
+
+def _bound(stage: Stage) -> float | None:
+    return stage.bits_per_weight if isinstance(stage, Grid) else None
 
 
 def _check_packed(packed: Path, last: Path) -> RunForm:

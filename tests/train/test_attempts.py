@@ -239,6 +239,10 @@ def test_attempts_that_cant_have_been_are_refused(
     path.write_text(json.dumps(report))
     with pytest.raises(InputError, match="stage 1 can't have had"):
         run(trained, tmp_path / "done", chosen, resume=True)
+    report["stages"][1] |= {"attempts": 2, "bound": None}
+    path.write_text(json.dumps(report))
+    with pytest.raises(InputError, match="stage 1 can't have had"):
+        run(trained, tmp_path / "done", chosen, resume=True)
 
 
 def test_a_settled_recipe_names_its_bound_alone() -> None:
