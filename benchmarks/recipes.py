@@ -29,7 +29,8 @@ from edgekit.train.run import FinetuneReport
 class Case:
     """A network under a recipe.
 
-    bits: of a grid, in place of all that the recipe tries. is_label_free: learn from the float model alone.
+    bits: of a grid, in place of all that the recipe tries. is_label_free: learn from the float
+    model alone.
     """
 
     network: str
@@ -44,8 +45,10 @@ class Case:
 
     @property
     def form(self) -> str:
-        """The recipe, and whether it did without labels."""
-        return f"{self.recipe}-label-free" if self.is_label_free else self.recipe
+        """The recipe, and what was done otherwise."""
+        if self.is_label_free:
+            return f"{self.recipe}-label-free"
+        return self.recipe if self.bits is None else f"{self.recipe}-{self.bits:g}"
 
 
 CASES = (
@@ -55,6 +58,7 @@ CASES = (
     Case("squeezenet_fashion", "tiny", bits=0.78, is_label_free=True),
     Case("squeezenet_fashion", "int8"),
     Case("mobilenetv2_fashion", "tiny"),
+    Case("mobilenetv2_fashion", "tiny", bits=1.75),
     Case("mobilenetv2_fashion", "int8"),
     Case("mobilenetv2_fashion", "narrow"),
 )
