@@ -75,6 +75,7 @@ def finetune(
     Where torchrun has started several processes of this call, they train one network together:
     each takes a part of every batch, and the first one alone writes and watches.
 
+    A max_drop that isn't kept is told in the report's `failures`; nothing is raised for it.
     Same seed and threads, same result on the same machine. Raises RecipeError, UsageError,
     InputError, ExportError, DataError, CheckFailedError where training diverges, OutputError.
     """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgekit.train.chain import LOG
 from edgekit.train.finetune import finetune
 from edgekit.train.recipe import (
     Distillation,
@@ -19,6 +23,7 @@ from edgekit.train.recipe import (
     Stage,
 )
 from edgekit.train.run import FinetuneReport
+from edgekit.train.tuning import Progress
 from tests.train.nets import tiny_data
 
 CHAIN = (
@@ -48,3 +53,26 @@ def numbers(path: Path) -> dict[str, np.ndarray]:
 
 def run(model: Path, out: Path, chosen: Recipe, **more: object) -> FinetuneReport:
     return finetune(str(model), out, recipe=chosen, data=tiny_data(), **more)  # type: ignore[arg-type]
+
+
+class KilledError(Exception):
+    """Stands for a signal."""
+
+
+def kill_after(epochs: int) -> Callable[[str, Progress], None]:
+    """What watches a run and ends it after so many epochs."""
+    seen = 0
+
+    def watch(_stage: str, _line: Progress) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == epochs:
+            raise KilledError
+
+    return watch
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, without the seconds, which differ."""
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [{key: line[key] for key in line if key != "seconds"} for line in lines]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,21 +14,17 @@ from rich.console import Console
 
 from edgekit.errors import InputError
 from edgekit.report.finetuning import render_card, render_table
-from edgekit.train.chain import CARD, LOG, PACKED, REPORT, STATE
+from edgekit.train.chain import CARD, PACKED, REPORT, STATE
 from edgekit.train.finetune import finetune
 from edgekit.train.recipe import Distillation, Grid, Retrain, settled, with_bits_per_weight
 from edgekit.train.run import FinetuneReport, lost
 from edgekit.train.tuning import Progress, check_attempts
 from tests.support import Cli
 from tests.train.nets import samples, tiny_data, write_tiny
-from tests.train.runs import recipe, run
+from tests.train.runs import KilledError, kill_after, read_log, recipe, run
 
 GRID = Grid(bits_per_weight=0.34, start_bits=0.8, max_drop=60.0, epochs=4, learning_rate=0.3)
 """Of whose bounds, 0.34, 0.51, 0.765 and 0.8, the first loses more and the second less."""
-
-
-class _KilledError(Exception):
-    """Stands for a signal."""
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +36,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "1-retrain.onnx"
 
 
-def kill_after(epochs: int) -> Callable[[str, Progress], None]:
-    seen: list[Progress] = []
-
-    def watch(_stage: str, line: Progress) -> None:
-        seen.append(line)
-        if len(seen) == epochs:
-            raise _KilledError
-
-    return watch
-
-
 def shown(report: FinetuneReport) -> str:
     console = Console(file=io.StringIO(), width=200)
     console.print(render_table(report))
     return str(console.file.getvalue())  # type: ignore[attr-defined]  # a StringIO
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "seconds"} for line in lines]
 
 
 def test_bounds_rise_by_half_up_to_the_start() -> None:
@@ -87,7 +65,7 @@ def test_the_first_bound_that_loses_little_makes_the_file_that_it_makes_alone(
     assert (made.attempts, made.epochs) == (2, 8)
     assert report.sha256 == alone.sha256
     assert report.test == alone.test
-    lines = log(tmp_path / "out")
+    lines = read_log(tmp_path / "out")
     assert [(line["attempt"], line["epoch"]) for line in lines] == [
         (attempt, epoch) for attempt in (1, 2) for epoch in (1, 2, 3, 4)
     ]
@@ -165,13 +143,13 @@ def test_a_run_killed_in_any_attempt_ends_as_if_it_had_not_been(
     trained: Path, tmp_path: Path, epochs: int
 ) -> None:
     whole = run(trained, tmp_path / "whole", recipe(GRID))
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         run(trained, tmp_path / "out", recipe(GRID), watch=kill_after(epochs))
 
     resumed = run(trained, tmp_path / "out", recipe(GRID), resume=True)
 
     assert resumed.sha256 == whole.sha256
-    assert log(tmp_path / "out") == log(tmp_path / "whole")
+    assert read_log(tmp_path / "out") == read_log(tmp_path / "whole")
     before, after = ({**report.to_dict(), "output": ""} for report in (whole, resumed))
     for plain in (before, after):
         for stage in plain["stages"]:
@@ -206,7 +184,7 @@ def test_histories_that_cant_be_are_told() -> None:
 
 
 def test_an_attempt_beyond_the_last_is_refused(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         run(trained, tmp_path / "out", recipe(GRID), watch=kill_after(4))
     path = tmp_path / "out" / STATE
     state = torch.load(path, weights_only=True)
@@ -223,7 +201,7 @@ def test_attempts_that_cant_have_been_are_refused(
     trained: Path, tmp_path: Path, attempt: int
 ) -> None:
     chosen = recipe(GRID)
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         run(trained, tmp_path / "under-way", chosen, watch=kill_after(2))
     path = tmp_path / "under-way" / STATE
     state = torch.load(path, weights_only=True)

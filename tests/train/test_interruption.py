@@ -16,35 +16,13 @@ from edgekit.train.chain import LOG, REPORT, STATE
 from edgekit.train.recipe import Grid, Prune, Recipe, Retrain, Share
 from edgekit.train.run import FinetuneReport
 from edgekit.train.task import Classification
-from edgekit.train.tuning import Progress
 from tests.train.nets import write_tiny
-from tests.train.runs import recipe, run
+from tests.train.runs import KilledError, kill_after, read_log, recipe, run
 
 SHORT = recipe(Retrain(epochs=2), Prune(epochs=0), Share(bits=3, epochs=1))
 ONCE = recipe(Retrain(epochs=1), Share(bits=3, epochs=0))
 """Whose first state is its stage's last."""
 State = dict[str, Any]
-
-
-class _KilledError(Exception):
-    """Stands for a signal."""
-
-
-def kill_after(epochs: int) -> Callable[[str, Progress], None]:
-    seen = 0
-
-    def watch(_stage: str, _line: Progress) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == epochs:
-            raise _KilledError
-
-    return watch
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "seconds"} for line in lines]
 
 
 class Noisy(Classification):
@@ -75,7 +53,7 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
     def change(name: str) -> None:
         changes.append(name)
         if len(changes) - 1 == last:
-            raise _KilledError
+            raise KilledError
 
     def replaced(self: Path, target: Path) -> Path:
         change(target.name)
@@ -96,20 +74,20 @@ def test_a_run_killed_at_any_file_ends_as_if_it_had_not_been(
         changes.clear()
         last = number
         folder = tmp_path / str(number)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             run(model, folder, chosen, task=Noisy())
         last = None
         resumed = run(model, folder, chosen, task=Noisy(), resume=True)
 
         assert resumed.sha256 == whole.sha256, steps[: number + 1]
         assert resumed.test == whole.test, steps[: number + 1]
-        assert log(folder) == log(tmp_path / "whole"), steps[: number + 1]
+        assert read_log(folder) == read_log(tmp_path / "whole"), steps[: number + 1]
         files = [sorted(path.name for path in f.iterdir()) for f in (folder, tmp_path / "whole")]
         assert files[0] == files[1], steps[: number + 1]
 
 
 def test_what_a_kill_left_half_written_goes(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         run(model, tmp_path / "out", SHORT, watch=kill_after(1))
     for name in (".state.pt.1.part", ".model.ekp.2.part", ".1-retrain.onnx.3.part", ".mine.part"):
         (tmp_path / "out" / name).write_bytes(b"half")
@@ -130,13 +108,13 @@ def test_a_loss_with_chance_of_its_own_resumes_as_it_would_have_gone_on(
         return run(model, tmp_path / name, chosen, task=Noisy(), **more)
 
     whole = tuned("whole")
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         tuned("cut", watch=kill_after(epochs))
     # What this process draws in between is of no account.
     torch.rand(7)
     resumed = tuned("cut", resume=True)
 
-    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
     assert resumed.sha256 == whole.sha256
     assert resumed.test == whole.test
 
@@ -192,7 +170,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe, byt
     """A model and, in `out`, its run after the first of two epochs of a stage that shares."""
     folder = tmp_path_factory.mktemp("stopped")
     chosen = recipe(Prune(epochs=0), Share(bits=3, epochs=2))
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         run(write_tiny(folder / "m.onnx"), folder / "out", chosen, watch=kill_after(1))
     return folder, chosen, (folder / "out" / STATE).read_bytes()
 
