@@ -31,6 +31,7 @@ from edgekit.compress.keep import Keep
 from edgekit.compress.layer_statistics import (
     LayerStatistics,
     blend_hessians,
+    blend_weights,
     joined,
     layer_statistics,
 )
@@ -61,8 +62,8 @@ SENSITIVITY_INPUTS = 32
 """Inputs that curvatures are measured on; half as many of noise."""
 _NOISE_INPUTS = 32
 ENOUGH_INPUTS = 256
-"""Fewer pictures excite too few directions: noise joins their Hessians, and layers aren't rounded
-in turn, which would fit the pictures and lose others."""
+"""Fewer excite too few directions: noise and the weights' products join their Hessians, and layers
+aren't rounded in turn, which would fit these inputs and lose others."""
 _IN_TURN_INPUTS = 256
 _HELD_BYTES = 256 * 2**20
 """Of values inside the model, in each of its two forms, while layers are rounded in turn."""
@@ -130,7 +131,8 @@ class Calibration:
     def _gather(self) -> tuple[dict[str, LayerStatistics], dict[str, LayerStatistics]]:
         """Statistics of the inputs that aren't held back, and of all.
 
-        For few pictures a share of noise's joins the Hessians of both.
+        Where inputs are few, a share of noise's, if they are pictures, and of the weights' own
+        joins the Hessians of both.
         """
         shapes = {name: weight.shape for name, weight in self._weights.items()}
         rng = np.random.default_rng(_SEED)
@@ -139,12 +141,15 @@ class Calibration:
             return found, found
         held = layer_statistics(self._probe, self._layers, shapes, rng, self._held_back)
         everything = joined(found, held)
-        if self._is_noise or not is_pictures(self._inputs):
-            return found, everything
-        noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
-        seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
-        share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
-        return blend_hessians(found, seen, share), blend_hessians(everything, seen, share)
+        if is_pictures(self._inputs) and not self._is_noise:
+            noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
+            seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
+            share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
+            found, everything = (blend_hessians(one, seen, share) for one in (found, everything))
+        found, everything = (
+            blend_weights(one, self._layers, self._weights) for one in (found, everything)
+        )
+        return found, everything
 
     @property
     def _has_enough(self) -> bool:

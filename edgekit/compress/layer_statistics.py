@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.samples import Data
+from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
+
+Hessian = NDArray[np.float64] | None
 
 _POSITIONS = 96
 """Patches taken from one input of a convolution: neighbouring ones say the same again."""
@@ -25,11 +28,13 @@ class LayerStatistics:
     hessian: (inputs, inputs) float64, the sum of x x^T over sampled patches; (groups, inputs,
         inputs) for a convolution in groups, each of which sees channels of its own; None where
         the layer has no patches.
-    elements: numbers that flow into the layer for one input. inputs: how many inputs were seen.
+    samples: patches that are in the Hessian. elements: numbers that flow into the layer for one
+        input. inputs: how many inputs were seen.
     """
 
     mean: NDArray[np.float64]
-    hessian: NDArray[np.float64] | None
+    hessian: Hessian
+    samples: int = 0
     elements: int = 0
     inputs: int = 0
 
@@ -48,6 +53,7 @@ def layer_statistics(
     """
     means: dict[str, NDArray[np.float64]] = {}
     hessians: dict[str, NDArray[np.float64]] = {}
+    samples: dict[str, int] = {}
     elements: dict[str, int] = {}
     seen = 0
     for values in probe.values([layer.source for layer in layers], inputs=inputs):
@@ -62,12 +68,17 @@ def layer_statistics(
             means[layer.weight] = means.get(layer.weight, np.zeros_like(sums)) + sums
             rows = group_patches(layer, source, shapes[layer.weight], rng)
             if rows is not None:
+                samples[layer.weight] = samples.get(layer.weight, 0) + rows.shape[-2]
                 product = np.asarray(rows.swapaxes(-1, -2) @ rows, np.float64)
                 previous = hessians.get(layer.weight)
                 hessians[layer.weight] = product if previous is None else previous + product
     return {
         layer.weight: LayerStatistics(
-            means[layer.weight] / seen, hessians.get(layer.weight), elements[layer.weight], seen
+            mean=means[layer.weight] / seen,
+            hessian=hessians.get(layer.weight),
+            samples=samples.get(layer.weight, 0),
+            elements=elements[layer.weight],
+            inputs=seen,
         )
         for layer in layers
     }
@@ -83,10 +94,11 @@ def joined(
 def _joined(first: LayerStatistics, second: LayerStatistics) -> LayerStatistics:
     inputs = first.inputs + second.inputs
     mean = (first.inputs * first.mean + second.inputs * second.mean) / inputs
-    hessian = None
+    hessian: Hessian = None
     if first.hessian is not None and second.hessian is not None:
         hessian = first.hessian + second.hessian
-    return LayerStatistics(mean, hessian, first.elements, inputs)
+    samples = first.samples + second.samples
+    return LayerStatistics(mean, hessian, samples, first.elements, inputs)
 
 
 def blend_hessians(
@@ -102,9 +114,28 @@ def blend_hessians(
     }
 
 
-def _blended(
-    own: NDArray[np.float64] | None, other: NDArray[np.float64] | None, share: float
-) -> NDArray[np.float64] | None:
+def blend_weights(
+    found: Mapping[str, LayerStatistics], layers: Sequence[Layer], weights: Mapping[str, Weight]
+) -> dict[str, LayerStatistics]:
+    """`found` with the weights' own products in the Hessians of layers that mix all channels.
+
+    Trained filters are sums of the inputs that they saw, so that they lie along the directions in
+    which inputs vary: W^T W is like X^T X. Those of a classifier come to lie along the means of its
+    classes (Papyan et al., 2020, neural collapse, NC3). It counts as much as one sample for each
+    input of a filter: much in a classifier, which sees one a picture, little in a convolution.
+    """
+    blended = dict(found)
+    for layer in layers:
+        own = found[layer.weight]
+        if layer.mixes_channels and own.hessian is not None:
+            filters = np.asarray(weights[layer.weight].filters(), np.float64)
+            inputs = filters.shape[1]
+            hessian = _blended(own.hessian, filters.T @ filters, inputs / (inputs + own.samples))
+            blended[layer.weight] = replace(own, hessian=hessian)
+    return blended
+
+
+def _blended(own: Hessian, other: Hessian, share: float) -> Hessian:
     if own is None or other is None:
         return own
     size, others = (np.trace(part, axis1=-2, axis2=-1).sum() for part in (own, other))

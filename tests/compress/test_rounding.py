@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import edgekit
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
-from edgekit.compress.layer_statistics import blend_hessians, layer_statistics
+from edgekit.compress.layer_statistics import layer_statistics
 from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
@@ -138,26 +138,6 @@ def test_held_back_inputs_are_no_part_of_the_statistics(graph: Graph) -> None:
     assert plain.damping == other.damping
     for name, tensor in plain.coded.items():
         np.testing.assert_array_equal(dequantize(tensor), dequantize(other.coded[name]))
-
-
-def test_hessians_blend_at_one_size(graph: Graph, inputs: NDArray[np.float32]) -> None:
-    layers = find_layers(graph)
-    shapes = {weight.name: weight.shape for weight in graph.weights}
-    first, second = (
-        layer_statistics(
-            Probe(graph, inputs), layers, shapes, np.random.default_rng(0), scale * inputs
-        )
-        for scale in (1, 3)
-    )
-
-    blended = blend_hessians(first, second, 0.25)["conv.weight"].hessian
-
-    own, other = first["conv.weight"].hessian, second["conv.weight"].hessian
-    assert own is not None
-    assert other is not None
-    assert blended is not None
-    assert np.trace(blended) == pytest.approx(np.trace(own))
-    assert not np.allclose(blended, 0.75 * own + 0.25 * other)
 
 
 _THREADS = """
