@@ -34,6 +34,7 @@ from edgekit.compress.layer_statistics import (
     blend_weights,
     joined,
     layer_statistics,
+    weight_products,
 )
 from edgekit.compress.levels import Levels
 from edgekit.compress.noise import noise_like
@@ -62,8 +63,8 @@ SENSITIVITY_INPUTS = 32
 """Inputs that curvatures are measured on; half as many of noise."""
 _NOISE_INPUTS = 32
 ENOUGH_INPUTS = 256
-"""Fewer excite too few directions: noise and the weights' products join their Hessians, and layers
-aren't rounded in turn, which would fit these inputs and lose others."""
+"""Fewer excite too few directions: noise and the weights' own products join their Hessians
+(docs/decisions/0010), and layers aren't rounded in turn, which would fit them and lose others."""
 _IN_TURN_INPUTS = 256
 _HELD_BYTES = 256 * 2**20
 """Of values inside the model, in each of its two forms, while layers are rounded in turn."""
@@ -116,11 +117,15 @@ class Calibration:
         self._original = original or self._probe
         self._reference = self._original.answers(inputs=self._held_back)
         self._kept = self._masks(sparsity)
+        found = self._statistics
+        if not self._has_enough:
+            products = weight_products(self._layers, self._weights)
+            found, everything = (blend_weights(one, products) for one in (found, everything))
         self._measured = Measured(
             self._probe,
             self._layers,
             self._weights,
-            self._statistics,
+            found,
             others,
             self._kept,
             self._plain,
@@ -131,8 +136,7 @@ class Calibration:
     def _gather(self) -> tuple[dict[str, LayerStatistics], dict[str, LayerStatistics]]:
         """Statistics of the inputs that aren't held back, and of all.
 
-        Where inputs are few, a share of noise's, if they are pictures, and of the weights' own
-        joins the Hessians of both.
+        For few pictures a share of noise's joins the Hessians of both.
         """
         shapes = {name: weight.shape for name, weight in self._weights.items()}
         rng = np.random.default_rng(_SEED)
@@ -145,10 +149,8 @@ class Calibration:
             noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
             seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
             share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
-            found, everything = (blend_hessians(one, seen, share) for one in (found, everything))
-        found, everything = (
-            blend_weights(one, self._layers, self._weights) for one in (found, everything)
-        )
+            found = blend_hessians(found, seen, share)
+            everything = blend_hessians(everything, seen, share)
         return found, everything
 
     @property

@@ -1,4 +1,7 @@
-"""What the layers of a model see over the calibration inputs: means, Hessians, patches."""
+"""What the layers of a model see over the calibration inputs: means, Hessians, patches.
+
+Where inputs are few, noise's Hessians and the weights' own products are blended in.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from edgekit.compress.samples import Data
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
-Hessian = NDArray[np.float64] | None
+_Hessian = NDArray[np.float64] | None
 
 _POSITIONS = 96
 """Patches taken from one input of a convolution: neighbouring ones say the same again."""
@@ -28,12 +31,12 @@ class LayerStatistics:
     hessian: (inputs, inputs) float64, the sum of x x^T over sampled patches; (groups, inputs,
         inputs) for a convolution in groups, each of which sees channels of its own; None where
         the layer has no patches.
-    samples: patches that are in the Hessian. elements: numbers that flow into the layer for one
-        input. inputs: how many inputs were seen.
+    samples: how many patches of the inputs; what is blended in isn't counted. elements: numbers
+        that flow into the layer for one input. inputs: how many inputs were seen.
     """
 
     mean: NDArray[np.float64]
-    hessian: Hessian
+    hessian: _Hessian
     samples: int = 0
     elements: int = 0
     inputs: int = 0
@@ -94,7 +97,7 @@ def joined(
 def _joined(first: LayerStatistics, second: LayerStatistics) -> LayerStatistics:
     inputs = first.inputs + second.inputs
     mean = (first.inputs * first.mean + second.inputs * second.mean) / inputs
-    hessian: Hessian = None
+    hessian: _Hessian = None
     if first.hessian is not None and second.hessian is not None:
         hessian = first.hessian + second.hessian
     samples = first.samples + second.samples
@@ -114,28 +117,40 @@ def blend_hessians(
     }
 
 
-def blend_weights(
-    found: Mapping[str, LayerStatistics], layers: Sequence[Layer], weights: Mapping[str, Weight]
-) -> dict[str, LayerStatistics]:
-    """`found` with the weights' own products in the Hessians of layers that mix all channels.
+def weight_products(
+    layers: Sequence[Layer], weights: Mapping[str, Weight]
+) -> dict[str, NDArray[np.float64]]:
+    """W^T W (inputs, inputs) by weight name, of the layers that mix all channels.
 
     Trained filters are sums of the inputs that they saw, so that they lie along the directions in
     which inputs vary: W^T W is like X^T X. Those of a classifier come to lie along the means of its
-    classes (Papyan et al., 2020, neural collapse, NC3). It counts as much as one sample for each
-    input of a filter: much in a classifier, which sees one a picture, little in a convolution.
+    classes (Papyan et al., 2020, neural collapse, NC3).
+    """
+    products = {}
+    for layer in layers:
+        if layer.mixes_channels:
+            filters = np.asarray(weights[layer.weight].filters(), np.float64)
+            products[layer.weight] = filters.T @ filters
+    return products
+
+
+def blend_weights(
+    found: Mapping[str, LayerStatistics], products: Mapping[str, NDArray[np.float64]]
+) -> dict[str, LayerStatistics]:
+    """`found` with the weights' own products in its Hessians.
+
+    They count as much as one sample for each input of a filter: much in a classifier, which sees
+    one a picture, little in most convolutions.
     """
     blended = dict(found)
-    for layer in layers:
-        own = found[layer.weight]
-        if layer.mixes_channels and own.hessian is not None:
-            filters = np.asarray(weights[layer.weight].filters(), np.float64)
-            inputs = filters.shape[1]
-            hessian = _blended(own.hessian, filters.T @ filters, inputs / (inputs + own.samples))
-            blended[layer.weight] = replace(own, hessian=hessian)
+    for name, product in products.items():
+        own = found[name]
+        share = len(product) / (len(product) + own.samples)
+        blended[name] = replace(own, hessian=_blended(own.hessian, product, share))
     return blended
 
 
-def _blended(own: Hessian, other: Hessian, share: float) -> Hessian:
+def _blended(own: _Hessian, other: _Hessian, share: float) -> _Hessian:
     if own is None or other is None:
         return own
     size, others = (np.trace(part, axis1=-2, axis2=-1).sum() for part in (own, other))
