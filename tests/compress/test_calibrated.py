@@ -38,16 +38,6 @@ from edgekit.packfile.pictures import packed_preprocess
 from edgekit.preprocess import make_preprocess
 
 
-@pytest.fixture
-def graph(tiny_onnx_path: Path) -> Graph:
-    return load_graph(tiny_onnx_path)
-
-
-@pytest.fixture
-def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
-    return natural_noise(40, (1, 12, 12), rng)
-
-
 def _values(graph: Graph) -> dict[str, NDArray[np.float32]]:
     return {weight.name: weight.float32() for weight in graph.weights}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,16 +23,6 @@ from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
-
-
-@pytest.fixture
-def graph(tiny_onnx_path: Path) -> Graph:
-    return load_graph(tiny_onnx_path)
-
-
-@pytest.fixture
-def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
-    return natural_noise(40, (1, 12, 12), rng)
 
 
 def test_hessians_blend_at_one_size(graph: Graph, inputs: NDArray[np.float32]) -> None:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 import edgekit
@@ -22,20 +21,10 @@ from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
 from edgekit.compress.rounding import Measured, in_turn, on_levels
 from edgekit.compress.stages import Seen, layers_in_turn
-from edgekit.graph import Graph, load_graph
+from edgekit.graph import Graph
 from edgekit.graph.layers import find_layers
 from edgekit.packfile.writer import pack
 from edgekit.tensors import dequantize
-
-
-@pytest.fixture
-def graph(tiny_onnx_path: Path) -> Graph:
-    return load_graph(tiny_onnx_path)
-
-
-@pytest.fixture
-def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
-    return natural_noise(40, (1, 12, 12), rng)
 
 
 def test_stages_see_what_the_whole_model_sees(graph: Graph, inputs: NDArray[np.float32]) -> None:

@@ -33,11 +33,6 @@ from tests.support import Cli
 
 
 @pytest.fixture
-def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
-    return natural_noise(40, (1, 12, 12), rng)
-
-
-@pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The factors that calibrations are put on."""
     factors: list[float] = []

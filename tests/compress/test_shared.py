@@ -66,11 +66,6 @@ def uneven_path(uneven: onnx.ModelProto, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def inputs(rng: np.random.Generator) -> NDArray[np.float32]:
-    return natural_noise(40, (1, 12, 12), rng)
-
-
 def _uneven_filters(rng: np.random.Generator) -> NDArray[np.float32]:
     spread = np.geomspace(0.001, 1, 24)[:, None]
     return (rng.normal(0, 1, (24, 60)) * spread).astype(np.float32)
