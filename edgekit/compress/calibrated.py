@@ -1,16 +1,17 @@
 """Post-training compression by calibration inputs: sensitivity, one step a layer, feedback, bias.
 
 ```
-inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (error feedback) ─→ biases
+inputs ─→ layer statistics ─→ curvatures ─→ steps ─→ codes (error feedback), biases: in turn
                                               ↑ bisection to bits, bytes or divergence
 ```
 
 Error feedback and bias correction are for the layers whose arithmetic calibration follows. Every
 other coded tensor is measured and takes its share too, and is rounded to its nearest levels.
 
-The inputs need no labels. A fifth of them is held back: it chooses how errors are fed back
-and gives the divergence that is reported. Where inputs are few, the codes are then made once more
-with the statistics of all of them.
+The inputs need no labels. A fifth of them is held back and gives the divergence that is reported.
+Where inputs are many it also chooses how errors are fed back, and whether layers are rounded in
+turn, each making up for those before it. Where they are few, layers always are, and the codes of
+the file are made with all inputs; to be judged they are made once more without the held-back ones.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +54,9 @@ from edgekit.top1 import agreement
 
 DAMPINGS = (0.1, 1.0)
 """Multiples of the Hessian's mean diagonal that the held-back inputs choose between."""
-
-_PRUNED_ON_NOISE = (10.0,)
+_FEW_DAMPING, _NOISE_DAMPING = 0.3, 0.1
+"""Where too few are held back to choose, and where they aren't what the model will see."""
+_PRUNED_ON_NOISE = 10.0
 """Noise is too unlike pictures to make up for whole weights by it."""
 _CORRECTED_ON_NOISE = 0.5
 """Share of the bias correction: what a layer sees of noise has only roughly the mean of pictures.
@@ -64,9 +67,9 @@ SENSITIVITY_INPUTS = 32
 _NOISE_INPUTS = 32
 ENOUGH_INPUTS = 256
 """Fewer excite too few directions: noise and the weights' own products join their Hessians
-(docs/decisions/0010), and layers aren't rounded in turn, which would fit them and lose others."""
+(docs/decisions/0010)."""
 _IN_TURN_INPUTS = 256
-_HELD_BYTES = 256 * 2**20
+_HELD_BYTES = 64 * 2**20
 """Of values inside the model, in each of its two forms, while layers are rounded in turn."""
 _SEED = 0
 
@@ -95,7 +98,7 @@ class Calibration:
         plan = plan or make_plan(graph.weights)
         self._probe = Probe(graph, inputs)
         self._is_noise = is_noise
-        self._dampings = _PRUNED_ON_NOISE if is_noise and sparsity else DAMPINGS
+        self._is_pruned = sparsity > 0
         is_held_back = np.arange(len(inputs)) % 5 == 0
         self._held_back, self._inputs = inputs[is_held_back], inputs[~is_held_back]
         self._weights = {weight.name: weight for weight in graph.weights}
@@ -117,10 +120,8 @@ class Calibration:
         self._original = original or self._probe
         self._reference = self._original.answers(inputs=self._held_back)
         self._kept = self._masks(sparsity)
-        found = self._statistics
-        if not self._has_enough:
-            products = weight_products(self._layers, self._weights)
-            found, everything = (blend_weights(one, products) for one in (found, everything))
+        products = {} if self._has_enough else weight_products(self._layers, self._weights)
+        found, everything = (blend_weights(one, products) for one in (self._statistics, everything))
         self._measured = Measured(
             self._probe,
             self._layers,
@@ -130,6 +131,7 @@ class Calibration:
             self._kept,
             self._plain,
             _CORRECTED_ON_NOISE if is_noise else 1.0,
+            products,
         )
         self._measured_on_all = replace(self._measured, statistics=everything)
 
@@ -159,17 +161,30 @@ class Calibration:
         return len(self._inputs) >= ENOUGH_INPUTS
 
     @property
+    def _dampings(self) -> tuple[float, ...]:
+        if self._is_noise:
+            return (_PRUNED_ON_NOISE if self._is_pruned else _NOISE_DAMPING,)
+        return DAMPINGS if self._has_enough else (_FEW_DAMPING,)
+
+    @property
     def _batch(self) -> int:
         """Inputs that are run at once; of a fixed size, no fewer can be."""
         return len(self._probe.batches(self._inputs)[0])
 
-    @property
-    def _in_turn_inputs(self) -> Data:
-        """Inputs for the walk through the layers, whose values are all held at once."""
-        largest = max(found.elements for found in self._statistics.values())
-        most = max(self._batch, min(_IN_TURN_INPUTS, _HELD_BYTES // (4 * largest)))
-        step = -(-len(self._inputs) // most)
-        return self._inputs[::step]
+    def _in_turn(
+        self, model: Measured, inputs: Data, levels: Mapping[str, Levels], damping: float
+    ) -> Calibrated:
+        """The walk through the layers, from the first one behind which all values can be held."""
+        most = max(self._batch, _IN_TURN_INPUTS)
+        inputs = inputs[:: -(-len(inputs) // most)]
+        room = _HELD_BYTES // (4 * len(inputs))
+        too_large = [
+            place
+            for place, layer in enumerate(self._layers)
+            if self._statistics[layer.weight].elements > room
+        ]
+        first = too_large[-1] + 1 if too_large else 0
+        return in_turn(model, levels, damping, inputs, first)
 
     @cached_property
     def _curvatures(self) -> Mapping[str, float]:
@@ -193,14 +208,30 @@ class Calibration:
 
     def at_bits(self, bits: int) -> Calibrated:
         """At most `bits` bits a code in every tensor."""
-        return self._on_levels(self._family.at_bits(bits))
+        return self.judged(self._codes(self._family.at_bits(bits)))
 
-    def at_factor(self, factor: float, damping: float | None = None) -> Calibrated:
-        """Steps of `factor` over the square root of each layer's curvature.
+    def at_factor(self, factor: float) -> Calibrated:
+        """Steps of `factor` over the square root of each layer's curvature."""
+        return self.judged(self.codes_at(factor))
+
+    def codes_at(self, factor: float, damping: float | None = None) -> Calibrated:
+        """The same, not judged yet where that takes codes of its own.
 
         damping: of the error feedback; None chooses on the held-back inputs.
         """
-        return self._on_levels(self._family.at_factor(factor), damping)
+        return self._codes(self._family.at_factor(factor), damping)
+
+    def judged(self, found: Calibrated) -> Calibrated:
+        """`found` with its answers on held-back inputs.
+
+        Codes that were made with these inputs are made once more without them, to be judged.
+        """
+        if found.is_judged:
+            return found
+        before = self._answers(
+            self._in_turn(self._measured, self._inputs, found.levels, found.damping)
+        )
+        return replace(before, coded=found.coded, biases=found.biases, is_rejoined=True)
 
     def factor_for(self, bits: float) -> float:
         """The factor whose codes take this many bits in all, rounded to the nearest.
@@ -217,8 +248,8 @@ class Calibration:
         """`found` with the answers of the file's own codes, where these are others than judged."""
         if not found.is_rejoined:
             return found
-        judged = self._judged(found)
-        return replace(found, of_file=(judged.divergence, judged.agreement))
+        answers = self._answers(found)
+        return replace(found, of_file=(answers.divergence, answers.agreement))
 
     def outputs(self, inputs: Data, found: Calibrated | None) -> NDArray[np.float32]:
         """The outputs of the original model, or with calibrated layers."""
@@ -253,31 +284,39 @@ class Calibration:
         importance = None if seen is None else input_importance(seen.hessian, len(weights))
         return Filters(weights, None if kept is None else ~kept, importance)
 
-    def _on_levels(self, levels: Mapping[str, Levels], damping: float | None = None) -> Calibrated:
+    def _codes(self, levels: Mapping[str, Levels], damping: float | None = None) -> Calibrated:
+        """Codes by all that is known; judged where that is what chose them."""
         if not self._layers:
             # Errors are fed back nowhere: no damping, and no more inputs, would change a code.
-            return self._judged(on_levels(self._measured, levels, self._dampings[0]))
+            return self._answers(on_levels(self._measured, levels, self._dampings[0]))
         dampings = self._dampings if damping is None else (damping,)
-        tried = [self._judged(on_levels(self._measured, levels, one)) for one in dampings]
-        best = min(tried, key=lambda found: found.divergence)
         if not self._has_enough:
-            final = on_levels(self._measured_on_all, levels, best.damping)
-            return replace(best, coded=final.coded, biases=final.biases, is_rejoined=True)
-        if self._is_noise:
-            return best
-        walked = in_turn(self._measured, levels, best.damping, self._in_turn_inputs)
-        again = self._judged(walked)
-        return min(best, again, key=lambda found: found.divergence)
+            # Too few are held back to tell what others gain: always the same, and in turn.
+            return self._on_all(levels, dampings[0])
+        tried = [self._answers(on_levels(self._measured, levels, one)) for one in dampings]
+        best = min(tried, key=lambda found: found.divergence)
+        turned = self._in_turn(self._measured, self._inputs, levels, best.damping)
+        return min(best, self._answers(turned), key=lambda found: found.divergence)
 
-    def _judged(self, found: Calibrated) -> Calibrated:
+    def _on_all(self, levels: Mapping[str, Levels], damping: float) -> Calibrated:
+        found = self._in_turn(self._measured_on_all, self._probe.inputs, levels, damping)
+        return replace(found, is_rejoined=True, **self._told)
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What is the same of all codes."""
+        held_back = sum(map(len, self._probe.batches(self._held_back)))
+        return {"held_back": held_back, "unseen": self._unseen}
+
+    def _answers(self, found: Calibrated) -> Calibrated:
         answers = self._probe.answers(self._measured.restored(found), self._held_back)
         off = total_divergence(self._reference, answers)
         return replace(
             found,
+            is_judged=True,
             divergence=off,
             agreement=agreement(self._reference[0], answers[0]),
-            held_back=sum(map(len, self._probe.batches(self._held_back))),
-            unseen=self._unseen,
+            **self._told,
         )
 
 

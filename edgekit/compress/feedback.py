@@ -85,7 +85,7 @@ def grouped_feedback(
     ordered = np.take_along_axis(
         np.take_along_axis(hessians, order[:, :, None], 1), order[:, None, :], 2
     )
-    factors = np.stack([_inverse_factor(hessian, damping) for hessian in ordered])
+    factors = _inverse_factor(ordered, damping)
     # (groups, filters of one, inputs)
     remaining = weights.astype(np.float64).reshape(groups, -1, inputs)
     remaining = np.take_along_axis(remaining, order[:, None, :], 2)
@@ -107,10 +107,11 @@ def grouped_feedback(
 
 
 def _inverse_factor(hessian: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
-    """Upper triangular U with U^T U the inverse of the damped, normalised Hessian."""
-    mean = float(np.mean(np.diagonal(hessian)))
+    """Upper triangular U with U^T U the inverse of the damped, normalised Hessian, or of each."""
+    diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
+    mean = np.mean(diagonal, axis=-1)[..., None, None]
     # A layer that saw only zeros has nothing to make up for: plain rounding falls out of H = I.
-    damped = hessian / mean if mean > 0 else np.zeros_like(hessian)
-    damped = damped + damping * np.eye(hessian.shape[0])
-    factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).T
+    damped = np.divide(hessian, mean, out=np.zeros_like(hessian), where=mean > 0)
+    damped = damped + damping * np.eye(hessian.shape[-1])
+    factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).swapaxes(-1, -2)
     return factor

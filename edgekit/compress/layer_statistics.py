@@ -137,17 +137,29 @@ def weight_products(
 def blend_weights(
     found: Mapping[str, LayerStatistics], products: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, LayerStatistics]:
-    """`found` with the weights' own products in its Hessians.
-
-    They count as much as one sample for each input of a filter: much in a classifier, which sees
-    one a picture, little in most convolutions.
-    """
+    """`found` with the weights' own products in its Hessians, as `as_samples` weighs them."""
     blended = dict(found)
     for name, product in products.items():
         own = found[name]
-        share = len(product) / (len(product) + own.samples)
-        blended[name] = replace(own, hessian=_blended(own.hessian, product, share))
+        if own.hessian is not None:
+            hessian = own.hessian + as_samples(product, own.hessian, own.samples)
+            blended[name] = replace(own, hessian=hessian)
     return blended
+
+
+def as_samples(
+    product: NDArray[np.float64], hessian: NDArray[np.float64], samples: int
+) -> NDArray[np.float64]:
+    """The weights' own product as one sample for each input of a filter.
+
+    That is much in a classifier, which sees one a picture, and little in most convolutions.
+    hessian: the sum over `samples` samples, whose mean square those of the weights take. Zeros
+    where either is zero.
+    """
+    size, others = np.trace(hessian), np.trace(product)
+    if not (size > 0 and others > 0):
+        return np.zeros_like(product)
+    return np.asarray(len(product) / samples * (size / others) * product)
 
 
 def _blended(own: _Hessian, other: _Hessian, share: float) -> _Hessian:

@@ -1,13 +1,14 @@
 """Putting all layers of a measured model on given levels, and correcting their biases.
 
 Either each layer by itself, as the original model feeds it, or in turn: then a layer makes up for
-what was done to those before it.
+what was done to those before it. Where inputs are few, the weights' own products keep both from
+fitting these few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from edgekit.compress.calibrate import Probe
 from edgekit.compress.carry_out import store
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback, grouped_feedback
-from edgekit.compress.layer_statistics import LayerStatistics
+from edgekit.compress.layer_statistics import LayerStatistics, as_samples
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.samples import Data
@@ -35,24 +36,27 @@ class Calibrated:
 
     coded: the weights of all layers by name. biases: corrected biases by name, as in the model.
     damping: of the error feedback.
-    divergence: of the held-back inputs' outputs, in nats. agreement: share of held-back inputs
-        with the same largest output. held_back: their number.
+    is_judged: whether held-back inputs were run. held_back: their number.
+    divergence: of their outputs, in nats. agreement: share of them with the same largest output.
     is_rejoined: whether both are of codes made without these inputs, and `coded` was then made
         with them, as there were few.
     of_file: divergence and agreement of `coded` itself where it was rejoined and judged; it has
         seen these inputs.
     unseen: coded tensors that no answer depended on, so that their share of the bits is a guess.
+    levels: of each coded weight by name, for making the codes again.
     """
 
     coded: dict[str, CodedTensor]
     biases: dict[str, NDArray[Any]]
     damping: float
+    is_judged: bool = False
     divergence: float = 0.0
     agreement: float = 0.0
     held_back: int = 0
     is_rejoined: bool = False
     of_file: tuple[float, float] | None = None
     unseen: tuple[str, ...] = ()
+    levels: Mapping[str, Levels] = field(default_factory=dict)
 
     @property
     def largest_divergence(self) -> float:
@@ -73,7 +77,8 @@ class Measured:
     that aren't coded, as the finished file restores them. kept: masks of the weights that stay, for
     pruned tensors. plain: names of coded weights that belong to no layer that is followed; they
     take their nearest levels. correction: the share of what rounding adds to outputs that biases
-    take back.
+    take back. products: W^T W by weight name, of layers whose inputs are too few; the statistics
+    have it in them.
     """
 
     probe: Probe
@@ -84,6 +89,7 @@ class Measured:
     kept: Mapping[str, NDArray[np.bool_]]
     plain: tuple[str, ...] = ()
     correction: float = 1.0
+    products: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def restored(self, found: Calibrated) -> dict[str, NDArray[Any]]:
         """Every tensor as the finished file gives it back."""
@@ -106,9 +112,56 @@ def on_levels(model: Measured, levels: Mapping[str, Levels], damping: float) -> 
 
     levels: of each coded weight by name.
     """
+    return _alone(model, model.layers, levels, damping)
+
+
+def in_turn(
+    model: Measured,
+    levels: Mapping[str, Levels],
+    damping: float,
+    inputs: Data,
+    first: int = 0,
+) -> Calibrated:
+    """Round every layer as rounded layers feed it; not judged yet.
+
+    inputs: whose values are all held at once, from layer `first` on; those before are rounded as
+    the original model feeds them.
+    """
+    found = _alone(model, model.layers[:first], levels, damping)
+    coded, biases = found.coded, found.biases
+    rounded = model.restored(found)
+    for seen in layers_in_turn(model.probe, model.layers[first:], inputs, rounded):
+        layer, name = seen.layer, seen.layer.weight
+        weight = model.weights[name]
+        filters, shape = weight.filters(), weight.shape
+        found_here = paired_statistics(seen, shape, np.random.default_rng(_SEED))
+        wanted, hessian = filters, model.statistics[name].hessian
+        if found_here.hessian is not None and found_here.gap is not None:
+            unchanged = None
+            if name in model.products:
+                unchanged = as_samples(model.products[name], found_here.hessian, found_here.samples)
+            else:
+                hessian = found_here.hessian
+            wanted = make_up(filters, found_here.hessian, found_here.gap, unchanged)
+        codes = _codes(model, name, wanted, hessian, (levels[name], damping))
+        if layer.bias is not None:
+            restored = levels[name].restored(codes)
+            shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
+            shift += output_shift(layer, restored, found_here.mean_gap, shape)
+            biases[layer.bias] = model.shifted(layer.bias, shift)
+            rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
+        coded[name] = levels[name].tensor(weight, codes)
+        rounded[name] = dequantize(coded[name])
+    return Calibrated(coded, biases, damping, levels=levels)
+
+
+def _alone(
+    model: Measured, layers: Sequence[Layer], levels: Mapping[str, Levels], damping: float
+) -> Calibrated:
+    """The tensors that belong to no layer, and some layers as the original model feeds them."""
     coded = _plainly(model, levels)
     biases: dict[str, NDArray[Any]] = {}
-    for layer in model.layers:
+    for layer in layers:
         name, weight = layer.weight, model.weights[layer.weight]
         filters, statistics = weight.filters(), model.statistics[name]
         codes = _codes(model, name, filters, statistics.hessian, (levels[name], damping))
@@ -117,41 +170,7 @@ def on_levels(model: Measured, levels: Mapping[str, Levels], damping: float) -> 
             shift = output_shift(layer, error, statistics.mean, weight.shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
         coded[name] = levels[name].tensor(weight, codes)
-    return Calibrated(coded, biases, damping)
-
-
-def in_turn(
-    model: Measured,
-    levels: Mapping[str, Levels],
-    damping: float,
-    inputs: Data,
-) -> Calibrated:
-    """Round every layer as rounded layers feed it; not judged yet.
-
-    inputs: whose values are all held at once.
-    """
-    coded = _plainly(model, levels)
-    biases: dict[str, NDArray[Any]] = {}
-    rounded = {**model.others, **{name: dequantize(tensor) for name, tensor in coded.items()}}
-    for seen in layers_in_turn(model.probe, model.layers, inputs, rounded):
-        layer, name = seen.layer, seen.layer.weight
-        weight = model.weights[name]
-        filters, shape = weight.filters(), weight.shape
-        found = paired_statistics(seen, shape, np.random.default_rng(_SEED))
-        wanted, hessian = filters, model.statistics[name].hessian
-        if found.hessian is not None and found.gap is not None:
-            hessian = found.hessian
-            wanted = make_up(filters, hessian, found.gap)
-        codes = _codes(model, name, wanted, hessian, (levels[name], damping))
-        if layer.bias is not None:
-            restored = levels[name].restored(codes)
-            shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
-            shift += output_shift(layer, restored, found.mean_gap, shape)
-            biases[layer.bias] = model.shifted(layer.bias, shift)
-            rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
-        coded[name] = levels[name].tensor(weight, codes)
-        rounded[name] = dequantize(coded[name])
-    return Calibrated(coded, biases, damping)
+    return Calibrated(coded, biases, damping, levels=levels)
 
 
 def _plainly(model: Measured, levels: Mapping[str, Levels]) -> dict[str, CodedTensor]:

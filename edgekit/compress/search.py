@@ -166,7 +166,7 @@ def _within_bits(
             break
         wanted = min(max(wanted, coarsest), finest)
         factor = COARSEST if wanted <= coarsest else calibration.factor_for(wanted)
-        found = calibration.at_factor(factor, damping)
+        found = calibration.codes_at(factor, damping)
         # The damping that suits one size suits those near it.
         damping = found.damping
         bits = taken(found)
@@ -185,7 +185,7 @@ def _within_bits(
         wanted += 0.998 * most - bits
         if not lower < wanted < upper:
             wanted = (lower + upper) / 2
-    return best, fewest
+    return (None if best is None else calibration.judged(best)), fewest
 
 
 def _codes_bits(found: Calibrated) -> float:

@@ -65,8 +65,8 @@ def test_weights_join_by_how_few_samples_there_are() -> None:
 
     blended = blend_weights({"fc": seen, "depthwise": seen}, {"fc": product})
 
-    # 3 inputs, 9 samples: a quarter, at the mean diagonal of 2.
-    expected = [[1.25, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 2.75]]
+    # 3 inputs, 9 samples: a third of these, at their mean diagonal of 2.
+    expected = np.diag([1.0, 2.0, 3.0]) + 2 / 3 * product
     np.testing.assert_allclose(np.asarray(blended["fc"].hessian), expected)
     np.testing.assert_array_equal(blended["fc"].mean, seen.mean)
     assert blended["depthwise"] is seen

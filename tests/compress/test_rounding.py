@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 import edgekit
+from edgekit.compress import calibrated
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
 from edgekit.compress.layer_statistics import layer_statistics
@@ -19,7 +22,7 @@ from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
-from edgekit.compress.rounding import Measured, in_turn, on_levels
+from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.stages import Seen, layers_in_turn
 from edgekit.graph import Graph
 from edgekit.graph.layers import find_layers
@@ -55,6 +58,22 @@ def test_weights_make_up_for_inputs_that_have_changed(rng: np.random.Generator) 
 
     missed = np.square(before @ filters.T - after @ filters.T).sum()
     assert np.square(before @ filters.T - after @ found.T).sum() < 0.2 * missed
+
+
+def test_samples_that_nothing_changed_keep_the_weights(rng: np.random.Generator) -> None:
+    # Only the first three inputs were seen; the other three are known to have stayed.
+    before = np.zeros((40, 6), np.float32)
+    before[:, :3] = rng.normal(size=(40, 3))
+    after = before @ (np.eye(6) + rng.normal(0, 0.3, (6, 6))).astype(np.float32)
+    filters = rng.normal(size=(3, 6)).astype(np.float32)
+    others = np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]) * 1e6
+    products = (after.T @ after).astype(np.float64), (before - after).T @ after
+
+    free, held = make_up(filters, *products), make_up(filters, *products, unchanged=others)
+
+    assert np.abs(free - filters)[:, 3:].max() > 0.01
+    assert np.abs(held - filters)[:, 3:].max() < 1e-4
+    assert np.abs(held - filters)[:, :3].max() > 0.01
 
 
 def test_inputs_that_stayed_leave_the_weights(rng: np.random.Generator) -> None:
@@ -102,6 +121,92 @@ def test_rounding_in_turn_comes_closer_where_there_are_many_inputs(
     )
 
     assert turned < 0.8 * alone
+
+
+def test_layers_before_the_first_in_turn_are_rounded_alone(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    calibration = Calibration(graph, inputs)
+    levels = calibration.codes_at(0.01).levels
+    model, count = calibration._measured, len(find_layers(graph))
+
+    alone = on_levels(model, levels, 0.1)
+    by_first = [in_turn(model, levels, 0.1, inputs, first) for first in range(count + 1)]
+
+    names = [layer.weight for layer in find_layers(graph)]
+    for first, found in enumerate(by_first):
+        is_same = [
+            np.array_equal(found.coded[name].codes, alone.coded[name].codes) for name in names
+        ]
+        assert all(is_same[: max(first, 1)])
+        assert all(is_same) is (first == count)
+
+
+def test_layers_behind_which_too_much_is_held_are_rounded_alone(
+    graph: Graph, inputs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def firsts(held_bytes: int) -> int:
+        monkeypatch.setattr(calibrated, "_HELD_BYTES", held_bytes)
+        seen = []
+
+        def walk(*rest: Any) -> Calibrated:
+            seen.append(rest[-1])
+            return in_turn(*rest)
+
+        monkeypatch.setattr(calibrated, "in_turn", walk)
+        Calibration(graph, inputs).codes_at(0.01)
+        return int(seen[0])
+
+    layers = find_layers(graph)
+    shapes = {weight.name: weight.shape for weight in graph.weights}
+    rng = np.random.default_rng(0)
+    elements = [
+        layer_statistics(Probe(graph, inputs), layers, shapes, rng)[layer.weight].elements
+        for layer in layers
+    ]
+
+    held = 4 * len(inputs) * max(elements)
+    assert firsts(held) == 0
+    assert firsts(held - 4) == len(elements) - elements[::-1].index(max(elements))
+    assert firsts(0) == len(layers)
+
+
+def test_few_inputs_round_in_turn_and_others_gain(graph: Graph, rng: np.random.Generator) -> None:
+    few, fresh = natural_noise(40, (1, 12, 12), rng), natural_noise(200, (1, 12, 12), rng)
+    calibration = Calibration(graph, few)
+    expected = calibration.outputs(fresh, None)
+
+    found = calibration.codes_at(0.3)
+    alone = on_levels(calibration._measured_on_all, found.levels, found.damping)
+
+    turned, plain = (
+        np.square(calibration.outputs(fresh, one) - expected).mean() for one in (found, alone)
+    )
+    assert turned < 0.9 * plain
+
+
+def test_codes_are_judged_without_the_inputs_that_judge(
+    graph: Graph, inputs: NDArray[np.float32]
+) -> None:
+    calibration = Calibration(graph, inputs)
+    codes = calibration.codes_at(0.1)
+
+    found = calibration.judged(codes)
+
+    assert not codes.is_judged
+    assert found.is_judged
+    assert found.is_rejoined
+    assert found.held_back == codes.held_back == 8
+    for name, tensor in codes.coded.items():
+        np.testing.assert_array_equal(found.coded[name].codes, tensor.codes)
+    spoiled = inputs.copy()
+    spoiled[::5] *= 1.5
+    other = Calibration(graph, spoiled)
+    again = other._in_turn(other._measured, other._inputs, codes.levels, 0.1)
+    before = calibration._in_turn(calibration._measured, calibration._inputs, codes.levels, 0.1)
+    for name, tensor in before.coded.items():
+        np.testing.assert_array_equal(again.coded[name].codes, tensor.codes)
+    assert calibration.judged(found) is found
 
 
 def test_what_is_judged_is_the_file(graph: Graph, inputs: NDArray[np.float32]) -> None:

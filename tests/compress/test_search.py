@@ -36,13 +36,13 @@ from tests.support import Cli
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The factors that calibrations are put on."""
     factors: list[float] = []
-    original = Calibration.at_factor
+    original = Calibration.codes_at
 
-    def at_factor(self: Calibration, factor: float, damping: float | None = None) -> Calibrated:
+    def codes_at(self: Calibration, factor: float, damping: float | None = None) -> Calibrated:
         factors.append(factor)
         return original(self, factor, damping)
 
-    monkeypatch.setattr(Calibration, "at_factor", at_factor)
+    monkeypatch.setattr(Calibration, "codes_at", codes_at)
     return factors
 
 
