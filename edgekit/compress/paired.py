@@ -53,9 +53,13 @@ def paired_statistics(
     samples = 0
     for was, now in _same_patches(seen, shape, rng):
         samples += len(now)
-        product, cross = now.T @ now, (was - now).T @ now
-        hessian = product.astype(np.float64) if hessian is None else hessian + product
-        gap = cross.astype(np.float64) if gap is None else gap + cross
+        # Of a matrix with itself, because BLAS sums that alike whatever its number of threads.
+        both = np.concatenate([now, was - now], axis=1)
+        product = (both.T @ both).astype(np.float64)
+        inputs = now.shape[1]
+        square, cross = product[:inputs, :inputs], product[inputs:, :inputs]
+        hessian = square if hessian is None else hessian + square
+        gap = cross if gap is None else gap + cross
     return PairedStatistics(mean_gap, hessian, gap, samples)
 
 

@@ -263,3 +263,33 @@ def test_the_bytes_are_the_same_whatever_the_threads(tiny_onnx_path: Path) -> No
         digests.add(done.stdout)
 
     assert len(digests) == 1
+
+
+_PRODUCTS = """
+import sys
+import numpy as np
+from edgekit.compress.paired import paired_statistics
+from edgekit.compress.stages import Seen
+from edgekit.graph import load_graph
+from edgekit.graph.layers import find_layers
+layer = find_layers(load_graph(sys.argv[1]))[-1]
+rng = np.random.default_rng(0)
+before, after = rng.normal(size=(2, 1100, 320)).astype(np.float32)
+found = paired_statistics(Seen(layer, [before], [after]), (10, 320), rng)
+print(found.hessian.tobytes().hex()[-4000:], found.gap.tobytes().hex()[-4000:])
+"""
+
+
+def test_products_are_the_same_whatever_the_threads(tiny_onnx_path: Path) -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", _PRODUCTS, str(tiny_onnx_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+        ).stdout
+        for threads in ("1", "2")
+    }
+
+    assert len(printed) == 1
