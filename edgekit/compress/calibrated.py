@@ -12,6 +12,7 @@ The inputs need no labels. A fifth of them is held back and gives the divergence
 Where inputs are many it also chooses how errors are fed back, and whether layers are rounded in
 turn, each making up for those before it. Where they are few, layers always are, and the codes of
 the file are made with all inputs; to be judged they are made once more without the held-back ones.
+A model that can't be walked through layer by layer has each rounded alone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.samples import Data, is_pictures
 from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
+from edgekit.compress.stages import UnwalkableError
 from edgekit.errors import DataError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
@@ -68,9 +70,10 @@ _NOISE_INPUTS = 32
 ENOUGH_INPUTS = 256
 """Fewer excite too few directions: noise and the weights' own products join their Hessians
 (docs/decisions/0010)."""
-_IN_TURN_INPUTS = 256
+_IN_TURN_INPUTS, _LARGE_INPUTS = 256, 100
+"""That layers are rounded in turn with, at the most; fewer where some layer sees much of each."""
 _HELD_BYTES = 64 * 2**20
-"""Of values inside the model, in each of its two forms, while layers are rounded in turn."""
+"""Of what one layer sees of all inputs, in each of the model's two forms, in a walk."""
 _SEED = 0
 
 
@@ -110,6 +113,7 @@ class Calibration:
         self._plain = tuple(part.name for part in plan.layers if part.name not in followed)
         self._coded = (*followed, *self._plain)
         self._unseen: tuple[str, ...] = ()
+        self._is_walkable = True
         # What is judged is the file: tensors that aren't coded are rounded there too.
         others = {
             weight.name: dequantize(store(weight))
@@ -158,7 +162,7 @@ class Calibration:
     @property
     def _has_enough(self) -> bool:
         """Whether the inputs that aren't held back excite enough directions by themselves."""
-        return len(self._inputs) >= ENOUGH_INPUTS
+        return not self._is_noise and len(self._inputs) >= ENOUGH_INPUTS
 
     @property
     def _dampings(self) -> tuple[float, ...]:
@@ -174,17 +178,29 @@ class Calibration:
     def _in_turn(
         self, model: Measured, inputs: Data, levels: Mapping[str, Levels], damping: float
     ) -> Calibrated:
-        """The walk through the layers, from the first one behind which all values can be held."""
-        most = max(self._batch, _IN_TURN_INPUTS)
-        inputs = inputs[:: -(-len(inputs) // most)]
-        room = _HELD_BYTES // (4 * len(inputs))
-        too_large = [
-            place
-            for place, layer in enumerate(self._layers)
-            if self._statistics[layer.weight].elements > room
-        ]
-        first = too_large[-1] + 1 if too_large else 0
-        return in_turn(model, levels, damping, inputs, first)
+        """The walk through the layers, from the first one behind which all values can be held.
+
+        Where that can't be done every layer is rounded alone.
+        """
+        if self._is_walkable:
+            most, first = self._walk
+            kept = np.diff(np.arange(len(inputs) + 1) * min(most, len(inputs)) // len(inputs)) > 0
+            try:
+                return in_turn(model, levels, damping, inputs[kept], first)
+            except UnwalkableError:
+                self._is_walkable = False
+        return on_levels(model, levels, damping)
+
+    @property
+    def _walk(self) -> tuple[int, int]:
+        """How many inputs are walked with at the most, and the place of the first layer."""
+        sizes = [self._statistics[layer.weight].elements for layer in self._layers]
+        most = min(len(self._probe.inputs), _IN_TURN_INPUTS)
+        if 4 * max(sizes) * most > _HELD_BYTES:
+            most = min(most, _LARGE_INPUTS)
+        most = max(most, self._batch)
+        too_large = [place for place, size in enumerate(sizes) if 4 * size * most > _HELD_BYTES]
+        return most, too_large[-1] + 1 if too_large else 0
 
     @cached_property
     def _curvatures(self) -> Mapping[str, float]:
@@ -217,7 +233,7 @@ class Calibration:
     def codes_at(self, factor: float, damping: float | None = None) -> Calibrated:
         """The same, not judged yet where that takes codes of its own.
 
-        damping: of the error feedback; None chooses on the held-back inputs.
+        damping: of the error feedback; None leaves it to the held-back inputs, if they are enough.
         """
         return self._codes(self._family.at_factor(factor), damping)
 

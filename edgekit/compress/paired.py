@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.layer_statistics import channel_means, patches
-from edgekit.compress.stages import Seen
+from edgekit.compress.stages import Seen, UnwalkableError
 
 RIDGE = 0.1
 """Multiple of the mean diagonal of Z Z^T."""
+_WIDEST = 4096
+"""Inputs of a filter; the products of more take gigabytes, and such a layer stays as it was."""
 _ROWS = 1024
 """Patches at least of which products are taken at once; fewer take as long."""
 
@@ -29,7 +31,8 @@ class PairedStatistics:
 
     mean_gap: (channels,) float64, the mean of Z less that of X.
     hessian: (inputs, inputs) float64, the sum of z z^T over sampled patches. gap: likewise, of
-        (x - z) z^T. None where no patches can be cut, as in LayerStatistics.
+        (x - z) z^T. None where no patches can be cut, as in LayerStatistics, and for filters of
+        more than 4,096 inputs.
     samples: how many patches.
     """
 
@@ -42,7 +45,15 @@ class PairedStatistics:
 def paired_statistics(
     seen: Seen, shape: tuple[int, ...], rng: np.random.Generator
 ) -> PairedStatistics:
-    """Statistics of a layer's inputs. shape: of its weight. rng: chooses the patches."""
+    """Statistics of a layer's inputs. shape: of its weight. rng: chooses the patches.
+
+    Raises UnwalkableError where rounding changed the inputs' shape, so that none have a pair.
+    """
+    if any(
+        before.shape != after.shape
+        for before, after in zip(seen.original, seen.rounded, strict=True)
+    ):
+        raise UnwalkableError(f"{seen.layer.source} has a shape that hangs on values")
     moved = [
         channel_means(seen.layer, after) - channel_means(seen.layer, before)
         for before, after in zip(seen.original, seen.rounded, strict=True)
@@ -55,9 +66,10 @@ def paired_statistics(
         samples += len(now)
         # Of a matrix with itself, because BLAS sums that alike whatever its number of threads.
         both = np.concatenate([now, was - now], axis=1)
-        product = (both.T @ both).astype(np.float64)
+        product = both.T @ both
         inputs = now.shape[1]
-        square, cross = product[:inputs, :inputs], product[inputs:, :inputs]
+        square = product[:inputs, :inputs].astype(np.float64)
+        cross = product[inputs:, :inputs].astype(np.float64)
         hessian = square if hessian is None else hessian + square
         gap = cross if gap is None else gap + cross
     return PairedStatistics(mean_gap, hessian, gap, samples)
@@ -72,7 +84,7 @@ def _same_patches(
         place = int(rng.integers(2**63))
         was = patches(seen.layer, before, shape, np.random.default_rng(place))
         now = patches(seen.layer, after, shape, np.random.default_rng(place))
-        if was is None or now is None:
+        if was is None or now is None or now.shape[1] > _WIDEST:
             return
         held.append((was, now))
         if sum(len(rows) for rows, _ in held) >= _ROWS:

@@ -36,7 +36,7 @@ class Calibrated:
 
     coded: the weights of all layers by name. biases: corrected biases by name, as in the model.
     damping: of the error feedback.
-    is_judged: whether held-back inputs were run. held_back: their number.
+    is_judged: whether held-back inputs were run. held_back: how many there are.
     divergence: of their outputs, in nats. agreement: share of them with the same largest output.
     is_rejoined: whether both are of codes made without these inputs, and `coded` was then made
         with them, as there were few.
@@ -125,7 +125,7 @@ def in_turn(
     """Round every layer as rounded layers feed it; not judged yet.
 
     inputs: whose values are all held at once, from layer `first` on; those before are rounded as
-    the original model feeds them.
+    the original model feeds them. Raises UnwalkableError where a value can't be held.
     """
     found = _alone(model, model.layers[:first], levels, damping)
     coded, biases = found.coded, found.biases

@@ -59,7 +59,9 @@ def within_size(
             f"no grid makes a file of {target_bytes:,} bytes: the coarsest takes "
             f"{round(fewest / 8):,}"
         )
-    return best
+    excess = packed_bytes(best) - target_bytes
+    # The manifest tells answers, which weren't known before and may have more digits than most.
+    return within_size(calibration, target_bytes - excess, packed_bytes) if excess > 0 else best
 
 
 def within_entropy(calibration: Calibration, bits_per_weight: float) -> Calibrated:

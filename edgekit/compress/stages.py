@@ -16,15 +16,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.samples import Data
+from edgekit.errors import EdgekitError
 from edgekit.graph.layers import Layer
 from edgekit.graph.walk import all_nodes, subgraphs
 
 Values = dict[str, NDArray[Any]]
+
+
+class UnwalkableError(Exception):
+    """What a walk would have to hold or compare, it can't: a sequence, bfloat16, other shapes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +52,8 @@ def layers_in_turn(
 
     layers: in graph order. rounded: tensors by name that differ from the original's; the caller
     adds those of a layer before asking for the next one.
+
+    Raises UnwalkableError where a value can't be held.
     """
     model = probe.model
     nodes = list(model.graph.node)
@@ -59,6 +67,8 @@ def layers_in_turn(
         for chain, weights in zip(chains, ({}, rounded), strict=True):
             _advance(probe, nodes[start:stop], chain, weights, behind)
         start = stop
+        if layer.source not in chains[0][0]:
+            raise UnwalkableError(f"{layer.source} is no value that flows")
         yield Seen(
             layer,
             *([np.asarray(x[layer.source], np.float32) for x in chain] for chain in chains),
@@ -74,22 +84,42 @@ def _advance(
 ) -> None:
     """Run some nodes on every batch in place; only what later nodes read is kept."""
     read = {name for node in nodes for name in _reads(node)}
-    made = [name for node in nodes for name in node.output if name in behind]
+    made = [name for node in nodes for name in node.output if name and name in behind]
     fed = [name for name in chain[0] if name in read]
-    run = None
+    session = None
     if made:
-        inputs = [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(chain[0][name].dtype), None
-            )
-            for name in fed
-        ]
-        run = probe.session(_part(probe.model, nodes, inputs, made), weights)
+        fed_first = {name: chain[0][name] for name in fed}
+        session = _session(probe, nodes, fed_first, made, weights)
     for index, values in enumerate(chain):
         kept = {name: value for name, value in values.items() if name in behind}
-        if run is not None:
-            kept |= zip(made, run.run(made, {name: values[name] for name in fed}), strict=True)
+        if session is not None:
+            try:
+                found = session.run(made, {name: values[name] for name in fed})
+            except Exception as error:
+                # onnxruntime's exceptions have no common base of their own.
+                raise UnwalkableError(str(error)) from error
+            if not all(isinstance(value, np.ndarray) for value in found):
+                raise UnwalkableError("a sequence")
+            kept |= zip(made, found, strict=True)
         chain[index] = kept
+
+
+def _session(
+    probe: Probe,
+    nodes: Sequence[NodeProto],
+    fed: Values,
+    made: Sequence[str],
+    weights: Mapping[str, NDArray[Any]],
+) -> ort.InferenceSession:
+    """A session of some nodes. fed: values as they flow in. made: names of what flows out."""
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), None)
+        for name, value in fed.items()
+    ]
+    try:
+        return probe.session(_part(probe.model, nodes, inputs, made), weights)
+    except EdgekitError as error:
+        raise UnwalkableError(str(error)) from error
 
 
 def _part(

@@ -143,7 +143,7 @@ def _first_steps(
     try:
         calibration = Calibration(load_graph(_bytes(model)), inputs)
         factor = calibration.factor_for(stage.start_bits * calibration.weight_count)
-        found = calibration.at_factor(factor)
+        found = calibration.codes_at(factor)
     except (DataError, PlanError):
         return {}
     # Channels with large weights have longer steps, which training finds its own way around.

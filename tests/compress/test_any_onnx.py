@@ -66,6 +66,17 @@ def test_every_operator_set_from_9_on(opset: int, rng: Rng, tmp_path: Path) -> N
     assert_compressed(model, tmp_path / "m.ekp", {"w", "g"})
 
 
+def test_tensors_that_nothing_reads_are_left_out(rng: Rng, tmp_path: Path) -> None:
+    model = make_model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": ["N", 16]},
+        {"y": ["N", 10]},
+        {"w": normal(rng, 16, 10), "unread": normal(rng, 16, 16)},
+    )
+
+    assert_compressed(model, tmp_path / "m.ekp", {"w"})
+
+
 def grouped(rng: Rng) -> ModelProto:
     return make_model(
         [

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 import edgekit
-from edgekit.compress import calibrated
+from edgekit.compress import calibrated, rounding
+from edgekit.compress.answers import divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
 from edgekit.compress.layer_statistics import layer_statistics
 from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
-from edgekit.compress.pipeline import apply_plan
+from edgekit.compress.pipeline import apply_plan, compress
 from edgekit.compress.plan import make_plan
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.stages import Seen, layers_in_turn
@@ -28,6 +30,7 @@ from edgekit.graph import Graph
 from edgekit.graph.layers import find_layers
 from edgekit.packfile.writer import pack
 from edgekit.tensors import dequantize
+from tests.onnx_files import make_model
 
 
 def test_stages_see_what_the_whole_model_sees(graph: Graph, inputs: NDArray[np.float32]) -> None:
@@ -196,17 +199,171 @@ def test_codes_are_judged_without_the_inputs_that_judge(
     assert not codes.is_judged
     assert found.is_judged
     assert found.is_rejoined
-    assert found.held_back == codes.held_back == 8
+    assert found.held_back == 8
     for name, tensor in codes.coded.items():
         np.testing.assert_array_equal(found.coded[name].codes, tensor.codes)
-    spoiled = inputs.copy()
-    spoiled[::5] *= 1.5
-    other = Calibration(graph, spoiled)
-    again = other._in_turn(other._measured, other._inputs, codes.levels, 0.1)
-    before = calibration._in_turn(calibration._measured, calibration._inputs, codes.levels, 0.1)
-    for name, tensor in before.coded.items():
-        np.testing.assert_array_equal(again.coded[name].codes, tensor.codes)
     assert calibration.judged(found) is found
+    without = in_turn(calibration._measured, codes.levels, codes.damping, inputs[~is_judge(inputs)])
+    expected, answers = (
+        calibration.outputs(inputs[is_judge(inputs)], one) for one in (None, without)
+    )
+    assert found.divergence == pytest.approx(divergence(expected, answers), rel=1e-6)
+    assert calibration.with_file_judged(found).of_file != (found.divergence, found.agreement)
+
+
+def is_judge(inputs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(np.arange(len(inputs)) % 5 == 0)
+
+
+def test_with_few_inputs_the_weights_hold_what_makes_up(
+    graph: Graph, inputs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibration = Calibration(graph, inputs)
+    model = calibration._measured_on_all
+    levels = calibration.codes_at(0.01).levels
+    held: list[NDArray[np.float64]] = []
+
+    def watched(filters: Any, hessian: Any, gap: Any, unchanged: Any) -> Any:
+        product = filters.T.astype(np.float64) @ filters
+        held.append(unchanged / product)
+        return make_up(filters, hessian, gap, unchanged)
+
+    monkeypatch.setattr(rounding, "make_up", watched)
+    in_turn(model, levels, 0.3, inputs)
+
+    # The gemm sees one sample an input, so its weights count most.
+    assert len(held) == 3
+    for ratio in held:
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+        assert ratio[0, 0] > 0
+
+
+@pytest.mark.parametrize(
+    ("count", "is_noise", "sparsity", "damping"),
+    [(40, False, 0.0, 0.3), (40, True, 0.0, 0.1), (40, True, 0.3, 10.0), (330, True, 0.0, 0.1)],
+)
+def test_few_inputs_and_noise_have_a_damping_of_their_own(
+    graph: Graph, count: int, *, is_noise: bool, sparsity: float, damping: float
+) -> None:
+    few = natural_noise(count, (1, 12, 12), np.random.default_rng(0))
+    calibration = Calibration(graph, few, is_noise=is_noise, sparsity=sparsity)
+
+    assert calibration.codes_at(0.1).damping == damping
+
+
+@pytest.mark.parametrize("count", [300, 319, 1300])
+def test_both_walks_begin_at_one_layer_with_as_many_inputs_as_go(
+    graph: Graph, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = natural_noise(count, (1, 12, 12), np.random.default_rng(0))
+    seen = []
+
+    def walk(*rest: Any) -> Calibrated:
+        seen.append((len(rest[3]), rest[4]))
+        return in_turn(*rest)
+
+    monkeypatch.setattr(calibrated, "in_turn", walk)
+    Calibration(graph, many).at_factor(0.01)
+
+    held_back = -(-count // 5)
+    assert seen == ([(256, 0), (count - held_back, 0)] if count < 320 else [(256, 0)])
+
+
+def _unwalkable() -> dict[str, ModelProto]:
+    """Models with something that a walk can't hold over a layer, or can't compare."""
+    rng = np.random.default_rng(0)
+    node = helper.make_node
+
+    def wide(*shape: int) -> NDArray[np.float32]:
+        return (0.2 * rng.normal(size=shape)).astype(np.float32)
+
+    convs = {"w1": wide(16, 3, 3, 3), "w2": wide(16, 16, 3, 3), "w3": wide(16, 10)}
+    first = node("Conv", ["x", "w1"], ["c"], pads=[1] * 4)
+    ends = [
+        node("GlobalAveragePool", ["f"], ["g"]),
+        node("Flatten", ["g"], ["h"]),
+        node("MatMul", ["h", "w3"], ["y"]),
+    ]
+
+    def model(nodes: list[NodeProto], others: dict[str, NDArray[Any]]) -> ModelProto:
+        return make_model(nodes, {"x": ["n", 3, 8, 8]}, {"y": ["m", 10]}, convs | others)
+
+    second = node("Conv", ["c", "w2"], ["d"], pads=[1] * 4)
+    one = np.array([1], np.int64)
+    return {
+        "a sequence": model(
+            [
+                node("SplitToSequence", ["x"], ["s"], axis=1, keepdims=1),
+                *(first, second),
+                node("SequenceAt", ["s", "at"], ["e"]),
+                node("Add", ["d", "e"], ["f"]),
+                *ends,
+            ],
+            {"at": np.array(0, np.int64)},
+        ),
+        "bfloat16": model(
+            [
+                node("Cast", ["x"], ["b"], to=TensorProto.BFLOAT16),
+                *(first, second),
+                node("Cast", ["b"], ["b32"], to=TensorProto.FLOAT),
+                node("ReduceMean", ["b32"], ["e"], axes=[1]),
+                node("Add", ["d", "e"], ["f"]),
+                *ends,
+            ],
+            {},
+        ),
+        "outputs left out": model(
+            [
+                first,
+                node("MaxPool", ["c"], ["p", ""], kernel_shape=[2, 2]),
+                node("Resize", ["p", "", "scales"], ["q"]),
+                node("Conv", ["q", "w2"], ["d"], pads=[1] * 4),
+                node("Resize", ["d", "", "scales"], ["f"]),
+                *ends,
+            ],
+            {"scales": np.array([1, 1, 2, 2], np.float32)},
+        ),
+        "an input that is a weight": model(
+            [
+                node("MatMul", ["queries", "wq"], ["k"]),
+                node("Conv", ["x", "w1"], ["f"], pads=[1] * 4),
+                *ends[:2],
+                node("MatMul", ["h", "k"], ["a"]),
+                node("MatMul", ["a", "w3"], ["y"]),
+            ],
+            {"queries": wide(16, 32), "wq": wide(32, 16)},
+        ),
+        "rows chosen by value": model(
+            [
+                first,
+                node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+                node("Reshape", ["t", "rows"], ["r"]),
+                node("ReduceSum", ["r", "one"], ["sums"], keepdims=0),
+                node("Greater", ["sums", "zero"], ["positive"]),
+                node("Compress", ["r", "positive"], ["p"], axis=0),
+                node("MatMul", ["p", "w4"], ["q"]),
+                node("ReduceMean", ["q"], ["m"], axes=[0], keepdims=1),
+                node("MatMul", ["m", "w3"], ["y"]),
+            ],
+            {
+                "rows": np.array([-1, 16], np.int64),
+                "one": one,
+                "zero": np.array(0, np.float32),
+                "w4": wide(16, 16),
+            },
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", sorted(_unwalkable()))
+def test_what_a_walk_cannot_hold_is_rounded_alone(what: str, rng: np.random.Generator) -> None:
+    data = rng.normal(size=(40, 3, 8, 8)).astype(np.float32)
+
+    report = compress(
+        _unwalkable()[what].SerializeToString(), None, dry_run=True, bits=8, calibration=data
+    )
+
+    assert report.metrics["divergence"] < 0.01
 
 
 def test_what_is_judged_is_the_file(graph: Graph, inputs: NDArray[np.float32]) -> None:
