@@ -134,20 +134,20 @@ def in_turn(
         layer, name = seen.layer, seen.layer.weight
         weight = model.weights[name]
         filters, shape = weight.filters(), weight.shape
-        found_here = paired_statistics(seen, shape, np.random.default_rng(_SEED))
+        pairs = paired_statistics(seen, shape, np.random.default_rng(_SEED))
         wanted, hessian = filters, model.statistics[name].hessian
-        if found_here.hessian is not None and found_here.gap is not None:
+        if pairs.hessian is not None and pairs.gap is not None:
             unchanged = None
             if name in model.products:
-                unchanged = as_samples(model.products[name], found_here.hessian, found_here.samples)
+                unchanged = as_samples(model.products[name], pairs.hessian, pairs.samples)
             else:
-                hessian = found_here.hessian
-            wanted = make_up(filters, found_here.hessian, found_here.gap, unchanged)
+                hessian = pairs.hessian
+            wanted = make_up(filters, pairs.hessian, pairs.gap, unchanged)
         codes = _codes(model, name, wanted, hessian, (levels[name], damping))
         if layer.bias is not None:
             restored = levels[name].restored(codes)
             shift = output_shift(layer, restored - filters, model.statistics[name].mean, shape)
-            shift += output_shift(layer, restored, found_here.mean_gap, shape)
+            shift += output_shift(layer, restored, pairs.mean_gap, shape)
             biases[layer.bias] = model.shifted(layer.bias, shift)
             rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
         coded[name] = levels[name].tensor(weight, codes)
