@@ -55,8 +55,8 @@ from edgekit.tensors import CodedTensor, CompressedModel
 NO_GOAL = Goal()
 _MOST_EVALUATED = 10_000
 """Pictures of a folder."""
-_LONG_DIVERGENCE, _LONG_AGREEMENT = 192837.465018, 0.736152
-"""As long as nearly all of codes whose answers aren't known yet, for the size of their file."""
+_USUAL_DIVERGENCE, _USUAL_AGREEMENT = 0.192837, 0.465018
+"""As long as most of codes whose answers aren't known yet, for the size of their file."""
 
 
 def compress(
@@ -326,8 +326,8 @@ def _manifest(graph: Graph, plan: Plan, found: Calibrated | None) -> dict[str, A
     metrics: dict[str, Any] = {}
     if found is not None:
         metrics = {
-            "divergence": round(found.divergence, 6) if found.is_judged else _LONG_DIVERGENCE,
-            "agreement": round(found.agreement, 6) if found.is_judged else _LONG_AGREEMENT,
+            "divergence": round(found.divergence, 6) if found.is_judged else _USUAL_DIVERGENCE,
+            "agreement": round(found.agreement, 6) if found.is_judged else _USUAL_AGREEMENT,
             "held_back": found.held_back,
             **({"rejoined": True} if found.is_rejoined else {}),
             **_of_file(found),
