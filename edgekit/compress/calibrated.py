@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,7 +261,7 @@ class Calibration:
 
     def with_file_judged(self, found: Calibrated) -> Calibrated:
         """`found` with the answers of the file's own codes, where these are others than judged."""
-        if not found.is_rejoined:
+        if not found.is_rejoined or found.of_file is not None:
             return found
         answers = self._answers(found)
         return replace(found, of_file=(answers.divergence, answers.agreement))
@@ -316,13 +315,12 @@ class Calibration:
 
     def _on_all(self, levels: Mapping[str, Levels], damping: float) -> Calibrated:
         found = self._in_turn(self._measured_on_all, self._probe.inputs, levels, damping)
-        return replace(found, is_rejoined=True, **self._told)
+        return replace(found, is_rejoined=True, held_back=self._judging, unseen=self._unseen)
 
     @property
-    def _told(self) -> dict[str, Any]:
-        """What is the same of all codes."""
-        held_back = sum(map(len, self._probe.batches(self._held_back)))
-        return {"held_back": held_back, "unseen": self._unseen}
+    def _judging(self) -> int:
+        """How many inputs judge; what doesn't fill a batch of a fixed size is left out."""
+        return sum(map(len, self._probe.batches(self._held_back)))
 
     def _answers(self, found: Calibrated) -> Calibrated:
         answers = self._probe.answers(self._measured.restored(found), self._held_back)
@@ -332,7 +330,8 @@ class Calibration:
             is_judged=True,
             divergence=off,
             agreement=agreement(self._reference[0], answers[0]),
-            **self._told,
+            held_back=self._judging,
+            unseen=self._unseen,
         )
 
 

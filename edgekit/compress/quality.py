@@ -78,12 +78,14 @@ class Wish:
     """A bound on answers.
 
     bound: in words. meets: whether a calibrated model keeps it. reached: what one that doesn't
-    reaches, in words and the bound's unit.
+    reaches, in words and the bound's unit. by_held_back: whether these read its answers on the
+    held-back inputs, and not on evaluation data.
     """
 
     bound: str
     meets: Callable[[Calibrated], bool]
     reached: Callable[[Calibrated], str]
+    by_held_back: bool = False
 
 
 def quality_wish(goal: Goal, judge: Judge | None) -> Wish:
@@ -117,5 +119,8 @@ def quality_wish(goal: Goal, judge: Judge | None) -> Wish:
         return f"it is {same(found):.4f} on {where}"
 
     return Wish(
-        f"a top-1 agreement of at least {least:g}", lambda found: same(found) >= least, reached
+        f"a top-1 agreement of at least {least:g}",
+        lambda found: same(found) >= least,
+        reached,
+        by_held_back=judge is None,
     )

@@ -107,12 +107,28 @@ class Measured:
         return dequantize(store(replace(self.weights[name], values=values)))
 
 
-def on_levels(model: Measured, levels: Mapping[str, Levels], damping: float) -> Calibrated:
+def on_levels(
+    model: Measured,
+    levels: Mapping[str, Levels],
+    damping: float,
+    layers: Sequence[Layer] | None = None,
+) -> Calibrated:
     """Round every layer as the original model feeds it; not judged yet.
 
-    levels: of each coded weight by name.
+    levels: of each coded weight by name. layers: those that are rounded, in place of all.
     """
-    return _alone(model, model.layers, levels, damping)
+    coded = _plainly(model, levels)
+    biases: dict[str, NDArray[Any]] = {}
+    for layer in model.layers if layers is None else layers:
+        name, weight = layer.weight, model.weights[layer.weight]
+        filters, statistics = weight.filters(), model.statistics[name]
+        codes = _codes(model, name, filters, statistics.hessian, (levels[name], damping))
+        if layer.bias is not None:
+            error = levels[name].restored(codes) - filters
+            shift = output_shift(layer, error, statistics.mean, weight.shape)
+            biases[layer.bias] = model.shifted(layer.bias, shift)
+        coded[name] = levels[name].tensor(weight, codes)
+    return Calibrated(coded, biases, damping, levels=levels)
 
 
 def in_turn(
@@ -127,7 +143,7 @@ def in_turn(
     inputs: whose values are all held at once, from layer `first` on; those before are rounded as
     the original model feeds them. Raises UnwalkableError where a value can't be held.
     """
-    found = _alone(model, model.layers[:first], levels, damping)
+    found = on_levels(model, levels, damping, model.layers[:first])
     coded, biases = found.coded, found.biases
     rounded = model.restored(found)
     for seen in layers_in_turn(model.probe, model.layers[first:], inputs, rounded):
@@ -152,24 +168,6 @@ def in_turn(
             rounded[layer.bias] = model.stored(layer.bias, biases[layer.bias])
         coded[name] = levels[name].tensor(weight, codes)
         rounded[name] = dequantize(coded[name])
-    return Calibrated(coded, biases, damping, levels=levels)
-
-
-def _alone(
-    model: Measured, layers: Sequence[Layer], levels: Mapping[str, Levels], damping: float
-) -> Calibrated:
-    """The tensors that belong to no layer, and some layers as the original model feeds them."""
-    coded = _plainly(model, levels)
-    biases: dict[str, NDArray[Any]] = {}
-    for layer in layers:
-        name, weight = layer.weight, model.weights[layer.weight]
-        filters, statistics = weight.filters(), model.statistics[name]
-        codes = _codes(model, name, filters, statistics.hessian, (levels[name], damping))
-        if layer.bias is not None:
-            error = levels[name].restored(codes) - filters
-            shift = output_shift(layer, error, statistics.mean, weight.shape)
-            biases[layer.bias] = model.shifted(layer.bias, shift)
-        coded[name] = levels[name].tensor(weight, codes)
     return Calibrated(coded, biases, damping, levels=levels)
 
 

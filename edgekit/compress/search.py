@@ -132,7 +132,15 @@ def within_quality(calibration: Calibration, wish: Wish) -> Calibrated:
 
     Raises CheckFailedError where even the finest grid doesn't.
     """
-    best = calibration.with_file_judged(calibration.at_factor(FINEST))
+
+    def judged(found: Calibrated) -> Calibrated:
+        return calibration.with_file_judged(calibration.judged(found))
+
+    def tried(factor: float) -> Calibrated:
+        found = calibration.codes_at(factor)
+        return judged(found) if wish.by_held_back else found
+
+    best = tried(FINEST)
     if not wish.meets(best):
         raise _missed(calibration, wish.bound, wish.reached(best))
     fine, coarse = _MOST_BITS, _LEAST_BITS
@@ -144,12 +152,12 @@ def within_quality(calibration: Calibration, wish: Wish) -> Calibrated:
         except PlanError:
             coarse = bits
             continue
-        found = calibration.with_file_judged(calibration.at_factor(factor))
+        found = tried(factor)
         if wish.meets(found):
             best, fine = found, bits
         else:
             coarse = bits
-    return best
+    return judged(best)
 
 
 def _within_bits(

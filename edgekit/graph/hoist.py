@@ -73,8 +73,8 @@ class _Hoist:
         self._constant_nodes()
         for graph in list(nested_graphs(self.graph)):
             self._subgraph(graph)
-        self._drop_unused()
         self._inputs()
+        self._drop_unused()
         return self.result
 
     def _initializers(self) -> None:
@@ -129,13 +129,17 @@ class _Hoist:
             self.graph.node.remove(node)
 
     def _drop_unused(self) -> None:
-        """Drop small initializers that nothing uses, such as the shapes of folded nodes."""
-        used = {value.name for value in self.graph.output}
+        """Drop initializers that nothing uses, such as the shapes of folded nodes.
+
+        onnxruntime drops them too, and a session can't be given their numbers then.
+        """
+        used = {value.name for value in (*self.graph.input, *self.graph.output)}
         for node in all_nodes(self.graph):
             used.update(node.input)
         used.update(value.name for inner in nested_graphs(self.graph) for value in inner.output)
         for tensor in list(self.graph.initializer):
-            if tensor.name not in used and tensor.name not in self.result.values:
+            if tensor.name not in used:
+                self.result.values.pop(tensor.name, None)
                 self.result.stays.pop(tensor.name, None)
                 self.graph.initializer.remove(tensor)
 

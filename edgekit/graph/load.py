@@ -17,7 +17,7 @@ from edgekit.graph.elements import DTYPE_NAMES, FLOATS
 from edgekit.graph.hoist import hoist
 from edgekit.graph.roles import Role, usages
 from edgekit.graph.source import Source, check_model, is_external, read_model
-from edgekit.graph.walk import all_nodes, nested_graphs
+from edgekit.graph.walk import nested_graphs
 from edgekit.tensors import cast
 
 
@@ -156,7 +156,6 @@ def load_graph(source: str | os.PathLike[str] | bytes) -> Graph:
 def _load(read: Source, name: str) -> Graph:
     model = read.model
     external_bytes = _external_bytes(model)
-    _drop_unread(model)
     moved = hoist(model, read.folder, read.label)
     check_model(model, read.label)
     _refuse_remaining_external(model, read.label)
@@ -189,18 +188,6 @@ def _load(read: Source, name: str) -> Graph:
         for label, (tensor, reason) in moved.stays.items()
     )
     return Graph(name, skeleton, weights, kept, read.sha256, read.bytes + external_bytes)
-
-
-def _drop_unread(model: ModelProto) -> None:
-    """Take out initializers that nothing reads; onnxruntime does, and can't be given them then."""
-    graphs = (model.graph, *nested_graphs(model.graph))
-    read = {name for node in all_nodes(model.graph) for name in node.input}
-    read |= {value.name for graph in graphs for value in graph.output}
-    read |= {value.name for value in model.graph.input}
-    tensors = model.graph.initializer
-    for place in reversed(range(len(tensors))):
-        if tensors[place].name not in read:
-            del tensors[place]
 
 
 def _external_bytes(model: ModelProto) -> int:

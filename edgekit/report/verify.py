@@ -133,7 +133,7 @@ def _advice(blame: Blame) -> str:
             "have none there"
         )
     if not blame.keep:
-        return f"{measured}: no layer, kept finer alone, would win back a tenth of it"
+        return f"{measured}: no layer, restored alone, wins back a tenth of it"
     return f"{measured}; these layers cost most: --keep '{blame.keep}'"
 
 

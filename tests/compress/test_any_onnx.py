@@ -68,13 +68,25 @@ def test_every_operator_set_from_9_on(opset: int, rng: Rng, tmp_path: Path) -> N
 
 def test_tensors_that_nothing_reads_are_left_out(rng: Rng, tmp_path: Path) -> None:
     model = make_model(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [
+            constant("unread_constant", normal(rng, 16, 16)),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ],
         {"x": ["N", 16]},
         {"y": ["N", 10]},
-        {"w": normal(rng, 16, 10), "unread": normal(rng, 16, 16)},
+        {"w": normal(rng, 16, 10), "unread": normal(rng, 16, 16), "input": normal(rng, 16, 16)},
     )
+    # With this version an initializer among the inputs is a default that may be fed.
+    model.graph.input.append(helper.make_tensor_value_info("input", TensorProto.FLOAT, [16, 16]))
+    feeds = {"x": normal(rng, 3, 16)}
 
-    assert_compressed(model, tmp_path / "m.ekp", {"w"})
+    compress(model.SerializeToString(), tmp_path / "m.ekp")
+
+    assert [tensor.name for tensor in read_packfile(tmp_path / "m.ekp").tensors] == ["w"]
+    session = edgekit.load(tmp_path / "m.ekp")
+    assert [value.name for value in session.get_inputs()] == ["x"]
+    (found,), (expected, *_) = session.run(None, feeds), run(model, feeds)
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
 
 
 def grouped(rng: Rng) -> ModelProto:

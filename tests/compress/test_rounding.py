@@ -1,4 +1,4 @@
-"""Rounding layers by themselves and in turn, and the model that is judged: the file's own."""
+"""Codes of a calibrated model, and what is judged: codes without the held-back inputs, the file."""
 
 from __future__ import annotations
 
@@ -6,186 +6,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
 
 import edgekit
-from edgekit.compress import calibrated, rounding
 from edgekit.compress.answers import divergence
-from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
-from edgekit.compress.layer_statistics import layer_statistics
-from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
-from edgekit.compress.paired import make_up, paired_statistics
-from edgekit.compress.pipeline import apply_plan, compress
+from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
-from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
-from edgekit.compress.stages import Seen, layers_in_turn
+from edgekit.compress.rounding import in_turn
 from edgekit.graph import Graph
-from edgekit.graph.layers import find_layers
 from edgekit.packfile.writer import pack
 from edgekit.tensors import dequantize
-from tests.onnx_files import make_model
-
-
-def test_stages_see_what_the_whole_model_sees(graph: Graph, inputs: NDArray[np.float32]) -> None:
-    probe, layers = Probe(graph, inputs), find_layers(graph)
-    rounded = {
-        weight.name: np.float32(0.5) * weight.float32()
-        for weight in graph.weights
-        if weight.name == "conv.weight"
-    }
-
-    seen = list(layers_in_turn(probe, layers, inputs, rounded))
-
-    assert [one.layer for one in seen] == list(layers)
-    names = [layer.source for layer in layers]
-    for weights, side in (({}, "original"), (rounded, "rounded")):
-        batches = list(probe.values(names, weights))
-        for one in seen:
-            for found, whole in zip(getattr(one, side), batches, strict=True):
-                np.testing.assert_allclose(found, whole[one.layer.source], rtol=1e-4, atol=1e-5)
-
-
-def test_weights_make_up_for_inputs_that_have_changed(rng: np.random.Generator) -> None:
-    before = rng.normal(size=(4000, 6)).astype(np.float32)
-    after = before @ (np.eye(6) + rng.normal(0, 0.1, (6, 6))).astype(np.float32)
-    filters = rng.normal(size=(3, 6)).astype(np.float32)
-
-    found = make_up(filters, (after.T @ after).astype(np.float64), (before - after).T @ after)
-
-    missed = np.square(before @ filters.T - after @ filters.T).sum()
-    assert np.square(before @ filters.T - after @ found.T).sum() < 0.2 * missed
-
-
-def test_samples_that_nothing_changed_keep_the_weights(rng: np.random.Generator) -> None:
-    # Only the first three inputs were seen; the other three are known to have stayed.
-    before = np.zeros((40, 6), np.float32)
-    before[:, :3] = rng.normal(size=(40, 3))
-    after = before @ (np.eye(6) + rng.normal(0, 0.3, (6, 6))).astype(np.float32)
-    filters = rng.normal(size=(3, 6)).astype(np.float32)
-    others = np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]) * 1e6
-    products = (after.T @ after).astype(np.float64), (before - after).T @ after
-
-    free, held = make_up(filters, *products), make_up(filters, *products, unchanged=others)
-
-    assert np.abs(free - filters)[:, 3:].max() > 0.01
-    assert np.abs(held - filters)[:, 3:].max() < 1e-4
-    assert np.abs(held - filters)[:, :3].max() > 0.01
-
-
-def test_inputs_that_stayed_leave_the_weights(rng: np.random.Generator) -> None:
-    filters = rng.normal(size=(3, 6)).astype(np.float32)
-
-    np.testing.assert_array_equal(make_up(filters, np.eye(6), np.zeros((6, 6))), filters)
-    np.testing.assert_array_equal(make_up(filters, np.zeros((6, 6)), np.zeros((6, 6))), filters)
-
-
-def test_paired_patches_are_of_one_place(graph: Graph, inputs: NDArray[np.float32]) -> None:
-    layer = find_layers(graph)[0]
-    seen = Seen(layer, [inputs], [2 * inputs])
-
-    found = paired_statistics(seen, (16, 1, 3, 3), np.random.default_rng(0))
-
-    assert found.hessian is not None
-    assert found.gap is not None
-    # x - z is -z/2 in every patch.
-    np.testing.assert_allclose(found.gap, -found.hessian / 2, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found.mean_gap, inputs.mean(axis=(0, 2, 3)), atol=1e-5)
-
-
-def test_rounding_in_turn_comes_closer_where_there_are_many_inputs(
-    graph: Graph, rng: np.random.Generator
-) -> None:
-    many = natural_noise(300, (1, 12, 12), rng)
-    layers = find_layers(graph)
-    probe = Probe(graph, many)
-    weights = {weight.name: weight for weight in graph.weights}
-    statistics = layer_statistics(
-        probe, layers, {name: weight.shape for name, weight in weights.items()}, rng
-    )
-    model = Measured(probe, layers, weights, statistics, {}, {})
-    filters = {layer.weight: weights[layer.weight].filters() for layer in layers}
-    levels = {
-        name: GridLevels(np.full(len(rows), rows.std(), np.float32))
-        for name, rows in filters.items()
-    }
-    fresh = natural_noise(100, (1, 12, 12), rng)
-    expected = probe.outputs({}, fresh)
-
-    alone, turned = (
-        np.square(probe.outputs(model.restored(found), fresh) - expected).mean()
-        for found in (on_levels(model, levels, 0.1), in_turn(model, levels, 0.1, many))
-    )
-
-    assert turned < 0.8 * alone
-
-
-def test_layers_before_the_first_in_turn_are_rounded_alone(
-    graph: Graph, inputs: NDArray[np.float32]
-) -> None:
-    calibration = Calibration(graph, inputs)
-    levels = calibration.codes_at(0.01).levels
-    model, count = calibration._measured, len(find_layers(graph))
-
-    alone = on_levels(model, levels, 0.1)
-    by_first = [in_turn(model, levels, 0.1, inputs, first) for first in range(count + 1)]
-
-    names = [layer.weight for layer in find_layers(graph)]
-    for first, found in enumerate(by_first):
-        is_same = [
-            np.array_equal(found.coded[name].codes, alone.coded[name].codes) for name in names
-        ]
-        assert all(is_same[: max(first, 1)])
-        assert all(is_same) is (first == count)
-
-
-def test_layers_behind_which_too_much_is_held_are_rounded_alone(
-    graph: Graph, inputs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def firsts(held_bytes: int) -> int:
-        monkeypatch.setattr(calibrated, "_HELD_BYTES", held_bytes)
-        seen = []
-
-        def walk(*rest: Any) -> Calibrated:
-            seen.append(rest[-1])
-            return in_turn(*rest)
-
-        monkeypatch.setattr(calibrated, "in_turn", walk)
-        Calibration(graph, inputs).codes_at(0.01)
-        return int(seen[0])
-
-    layers = find_layers(graph)
-    shapes = {weight.name: weight.shape for weight in graph.weights}
-    rng = np.random.default_rng(0)
-    elements = [
-        layer_statistics(Probe(graph, inputs), layers, shapes, rng)[layer.weight].elements
-        for layer in layers
-    ]
-
-    held = 4 * len(inputs) * max(elements)
-    assert firsts(held) == 0
-    assert firsts(held - 4) == len(elements) - elements[::-1].index(max(elements))
-    assert firsts(0) == len(layers)
-
-
-def test_few_inputs_round_in_turn_and_others_gain(graph: Graph, rng: np.random.Generator) -> None:
-    few, fresh = natural_noise(40, (1, 12, 12), rng), natural_noise(200, (1, 12, 12), rng)
-    calibration = Calibration(graph, few)
-    expected = calibration.outputs(fresh, None)
-
-    found = calibration.codes_at(0.3)
-    alone = on_levels(calibration._measured_on_all, found.levels, found.damping)
-
-    turned, plain = (
-        np.square(calibration.outputs(fresh, one) - expected).mean() for one in (found, alone)
-    )
-    assert turned < 0.9 * plain
 
 
 def test_codes_are_judged_without_the_inputs_that_judge(
@@ -203,39 +38,18 @@ def test_codes_are_judged_without_the_inputs_that_judge(
     for name, tensor in codes.coded.items():
         np.testing.assert_array_equal(found.coded[name].codes, tensor.codes)
     assert calibration.judged(found) is found
-    without = in_turn(calibration._measured, codes.levels, codes.damping, inputs[~is_judge(inputs)])
+    without = in_turn(
+        calibration._measured, codes.levels, codes.damping, inputs[~_held_back(inputs)]
+    )
     expected, answers = (
-        calibration.outputs(inputs[is_judge(inputs)], one) for one in (None, without)
+        calibration.outputs(inputs[_held_back(inputs)], one) for one in (None, without)
     )
     assert found.divergence == pytest.approx(divergence(expected, answers), rel=1e-6)
     assert calibration.with_file_judged(found).of_file != (found.divergence, found.agreement)
 
 
-def is_judge(inputs: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _held_back(inputs: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(np.arange(len(inputs)) % 5 == 0)
-
-
-def test_with_few_inputs_the_weights_hold_what_makes_up(
-    graph: Graph, inputs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calibration = Calibration(graph, inputs)
-    model = calibration._measured_on_all
-    levels = calibration.codes_at(0.01).levels
-    held: list[NDArray[np.float64]] = []
-
-    def watched(filters: Any, hessian: Any, gap: Any, unchanged: Any) -> Any:
-        product = filters.T.astype(np.float64) @ filters
-        held.append(unchanged / product)
-        return make_up(filters, hessian, gap, unchanged)
-
-    monkeypatch.setattr(rounding, "make_up", watched)
-    in_turn(model, levels, 0.3, inputs)
-
-    # The gemm sees one sample an input, so its weights count most.
-    assert len(held) == 3
-    for ratio in held:
-        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
-        assert ratio[0, 0] > 0
 
 
 @pytest.mark.parametrize(
@@ -249,121 +63,6 @@ def test_few_inputs_and_noise_have_a_damping_of_their_own(
     calibration = Calibration(graph, few, is_noise=is_noise, sparsity=sparsity)
 
     assert calibration.codes_at(0.1).damping == damping
-
-
-@pytest.mark.parametrize("count", [300, 319, 1300])
-def test_both_walks_begin_at_one_layer_with_as_many_inputs_as_go(
-    graph: Graph, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    many = natural_noise(count, (1, 12, 12), np.random.default_rng(0))
-    seen = []
-
-    def walk(*rest: Any) -> Calibrated:
-        seen.append((len(rest[3]), rest[4]))
-        return in_turn(*rest)
-
-    monkeypatch.setattr(calibrated, "in_turn", walk)
-    Calibration(graph, many).at_factor(0.01)
-
-    held_back = -(-count // 5)
-    assert seen == ([(256, 0), (count - held_back, 0)] if count < 320 else [(256, 0)])
-
-
-def _unwalkable() -> dict[str, ModelProto]:
-    """Models with something that a walk can't hold over a layer, or can't compare."""
-    rng = np.random.default_rng(0)
-    node = helper.make_node
-
-    def wide(*shape: int) -> NDArray[np.float32]:
-        return (0.2 * rng.normal(size=shape)).astype(np.float32)
-
-    convs = {"w1": wide(16, 3, 3, 3), "w2": wide(16, 16, 3, 3), "w3": wide(16, 10)}
-    first = node("Conv", ["x", "w1"], ["c"], pads=[1] * 4)
-    ends = [
-        node("GlobalAveragePool", ["f"], ["g"]),
-        node("Flatten", ["g"], ["h"]),
-        node("MatMul", ["h", "w3"], ["y"]),
-    ]
-
-    def model(nodes: list[NodeProto], others: dict[str, NDArray[Any]]) -> ModelProto:
-        return make_model(nodes, {"x": ["n", 3, 8, 8]}, {"y": ["m", 10]}, convs | others)
-
-    second = node("Conv", ["c", "w2"], ["d"], pads=[1] * 4)
-    one = np.array([1], np.int64)
-    return {
-        "a sequence": model(
-            [
-                node("SplitToSequence", ["x"], ["s"], axis=1, keepdims=1),
-                *(first, second),
-                node("SequenceAt", ["s", "at"], ["e"]),
-                node("Add", ["d", "e"], ["f"]),
-                *ends,
-            ],
-            {"at": np.array(0, np.int64)},
-        ),
-        "bfloat16": model(
-            [
-                node("Cast", ["x"], ["b"], to=TensorProto.BFLOAT16),
-                *(first, second),
-                node("Cast", ["b"], ["b32"], to=TensorProto.FLOAT),
-                node("ReduceMean", ["b32"], ["e"], axes=[1]),
-                node("Add", ["d", "e"], ["f"]),
-                *ends,
-            ],
-            {},
-        ),
-        "outputs left out": model(
-            [
-                first,
-                node("MaxPool", ["c"], ["p", ""], kernel_shape=[2, 2]),
-                node("Resize", ["p", "", "scales"], ["q"]),
-                node("Conv", ["q", "w2"], ["d"], pads=[1] * 4),
-                node("Resize", ["d", "", "scales"], ["f"]),
-                *ends,
-            ],
-            {"scales": np.array([1, 1, 2, 2], np.float32)},
-        ),
-        "an input that is a weight": model(
-            [
-                node("MatMul", ["queries", "wq"], ["k"]),
-                node("Conv", ["x", "w1"], ["f"], pads=[1] * 4),
-                *ends[:2],
-                node("MatMul", ["h", "k"], ["a"]),
-                node("MatMul", ["a", "w3"], ["y"]),
-            ],
-            {"queries": wide(16, 32), "wq": wide(32, 16)},
-        ),
-        "rows chosen by value": model(
-            [
-                first,
-                node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
-                node("Reshape", ["t", "rows"], ["r"]),
-                node("ReduceSum", ["r", "one"], ["sums"], keepdims=0),
-                node("Greater", ["sums", "zero"], ["positive"]),
-                node("Compress", ["r", "positive"], ["p"], axis=0),
-                node("MatMul", ["p", "w4"], ["q"]),
-                node("ReduceMean", ["q"], ["m"], axes=[0], keepdims=1),
-                node("MatMul", ["m", "w3"], ["y"]),
-            ],
-            {
-                "rows": np.array([-1, 16], np.int64),
-                "one": one,
-                "zero": np.array(0, np.float32),
-                "w4": wide(16, 16),
-            },
-        ),
-    }
-
-
-@pytest.mark.parametrize("what", sorted(_unwalkable()))
-def test_what_a_walk_cannot_hold_is_rounded_alone(what: str, rng: np.random.Generator) -> None:
-    data = rng.normal(size=(40, 3, 8, 8)).astype(np.float32)
-
-    report = compress(
-        _unwalkable()[what].SerializeToString(), None, dry_run=True, bits=8, calibration=data
-    )
-
-    assert report.metrics["divergence"] < 0.01
 
 
 def test_what_is_judged_is_the_file(graph: Graph, inputs: NDArray[np.float32]) -> None:
@@ -420,33 +119,3 @@ def test_the_bytes_are_the_same_whatever_the_threads(tiny_onnx_path: Path) -> No
         digests.add(done.stdout)
 
     assert len(digests) == 1
-
-
-_PRODUCTS = """
-import sys
-import numpy as np
-from edgekit.compress.paired import paired_statistics
-from edgekit.compress.stages import Seen
-from edgekit.graph import load_graph
-from edgekit.graph.layers import find_layers
-layer = find_layers(load_graph(sys.argv[1]))[-1]
-rng = np.random.default_rng(0)
-before, after = rng.normal(size=(2, 1100, 320)).astype(np.float32)
-found = paired_statistics(Seen(layer, [before], [after]), (10, 320), rng)
-print(found.hessian.tobytes().hex()[-4000:], found.gap.tobytes().hex()[-4000:])
-"""
-
-
-def test_products_are_the_same_whatever_the_threads(tiny_onnx_path: Path) -> None:
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", _PRODUCTS, str(tiny_onnx_path)],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
-        ).stdout
-        for threads in ("1", "2")
-    }
-
-    assert len(printed) == 1
