@@ -32,7 +32,7 @@ DECODER_FLAGS := -DEDGEKIT_DECODE_IMPLEMENTATION
 # requirement may pull in a different build. The install compiles the native decoder, so a change of
 # its source repeats it.
 $(STAMP): pyproject.toml setup.py constraints.txt tools/debian.sh \
-    $(wildcard edgekit/codec/_build.py edgekit/codec/kernels.h $(DECODER))
+    $(wildcard edgekit/codec/_build.py edgekit/codec/*.h $(DECODER))
 	tools/debian.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt pip setuptools cffi

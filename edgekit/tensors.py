@@ -45,6 +45,8 @@ class CodedTensor:
         codes are its elements.
     axis: the channel axis that `scale` of shape (C,) runs along; 0 otherwise.
     codebook: (k,) float32 with k <= 256, or None for a uniform grid.
+    on_trellis: whether its int8 codes follow a trellis along `axis` (edgekit.codec.trellis), so
+        that the file needs not hold their lowest bits.
 
     A weight is codes * scale on a grid and codebook[codes] * scale with a codebook, each a
     single float32 product, then rounded to `dtype` (docs/format.md, chapter 6).
@@ -56,6 +58,12 @@ class CodedTensor:
     scale: NDArray[np.float32] | None
     axis: int = 0
     codebook: NDArray[np.float32] | None = None
+    on_trellis: bool = False
+
+    @property
+    def symbols(self) -> NDArray[np.int8] | NDArray[np.uint8]:
+        """What the file codes, one symbol an element."""
+        return self.codes >> 1 if self.on_trellis else self.codes
 
     @property
     def shape(self) -> tuple[int, ...]:

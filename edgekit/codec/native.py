@@ -136,6 +136,30 @@ def encode_rans(symbols: NDArray[np.uint8], frequencies: NDArray[np.uint16]) -> 
     return out[out.size - used :].tobytes()
 
 
+def search_trellis(
+    wanted: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    begins: NDArray[np.bool_],
+    limit: int,
+) -> NDArray[np.int8]:
+    """The nearest codes along each path of a trellis (chapter 4.7)."""
+    paths, count = wanted.shape
+    codes = np.empty(wanted.shape, np.int8)
+    bits, work = np.empty(count, np.uint64), np.empty(5 * count, np.int8)
+    lib.ekk_search_trellis(
+        ffi.from_buffer("double[]", np.ascontiguousarray(wanted, np.float64)),
+        ffi.from_buffer("double[]", np.ascontiguousarray(weights, np.float64)),
+        _read(begins.view(np.uint8)),
+        paths,
+        count,
+        limit,
+        _write("uint64_t[]", bits),
+        _write("int8_t[]", work),
+        _write("int8_t[]", codes),
+    )
+    return codes
+
+
 def decode_weights(file: Buffer, *, threads: int = 1, max_bytes: int) -> list[NDArray[Any]]:
     """The restored weights of every tensor of a packed file, bfloat16 as uint16 patterns.
 

@@ -24,6 +24,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.codec.trellis import CHUNK_LOG2, reach
 from edgekit.compress.answers import total_divergence
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.carry_out import store
@@ -73,6 +74,8 @@ _IN_TURN_INPUTS, _LARGE_INPUTS = 256, 100
 """That layers are rounded in turn with, at the most; fewer where some layer sees much of each."""
 _HELD_BYTES = 64 * 2**20
 """Of what one layer sees of all inputs, in each of the model's two forms, in a walk."""
+_LEAST_PATH, _LEAST_ON_TRELLIS = 16, 4096
+"""Outputs and weights of a layer whose codes may follow a trellis."""
 _SEED = 0
 
 
@@ -289,9 +292,33 @@ class Calibration:
     def _family(self) -> Family:
         filters = {name: self._filters(name) for name in self._coded}
         if self._method == "uniform":
-            return Grids(filters, self._finer, lambda: self._curvatures, self.most_bits)
+            return Grids(
+                filters, self._finer, lambda: self._curvatures, self.most_bits, self._paths
+            )
         counted = {name: self._counted(name, weights) for name, weights in filters.items()}
         return Codebooks(counted, self._finer, lambda: self._curvatures, self.most_bits)
+
+    @property
+    def _paths(self) -> dict[str, NDArray[np.bool_]]:
+        """Where paths begin anew in the layers whose codes may follow a trellis.
+
+        Those whose filters all see the same inputs, long enough, and without pruned weights.
+        """
+        found = {}
+        for layer in self._layers:
+            weight = self._weights[layer.weight]
+            hessian = self._statistics[weight.name].hessian
+            if (
+                weight.axis is not None
+                and hessian is not None
+                and hessian.ndim == 2
+                and weight.shape[weight.axis] >= _LEAST_PATH
+                and weight.values.size >= _LEAST_ON_TRELLIS
+                and weight.name not in self._kept
+            ):
+                begins = reach(weight.shape, weight.axis, 1 << CHUNK_LOG2) == 0
+                found[weight.name] = weight.in_rows(begins)
+        return found
 
     def _counted(self, name: str, weights: NDArray[np.float32]) -> Filters:
         kept = self._kept.get(name)

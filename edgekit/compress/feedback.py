@@ -53,7 +53,7 @@ def error_feedback(
         stop = min(start + _BLOCK, weights.shape[1])
         errors = np.empty((weights.shape[0], stop - start))
         for column in range(start, stop):
-            rounded = levels.nearest(remaining[:, column])
+            rounded = levels.nearest(remaining[:, column], int(order[column]))
             if mask is not None:
                 rounded *= mask[:, column]
             codes[:, order[column]] = rounded

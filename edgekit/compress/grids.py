@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress import allocate
-from edgekit.compress.levels import GridLevels, Levels
+from edgekit.compress.levels import GridLevels, Levels, TrellisLevels
 from edgekit.compress.quantize import MAX_BITS, code_limit, quantize_uniform
 
 
@@ -40,6 +40,7 @@ class Grids:
     filters: of each layer by weight name, (outputs, inputs), pruned weights 0.
     finer: bits of layers that are set apart. curvatures: measured when first asked for.
     most_bits: of a code, in the layers that aren't set apart.
+    paths: where paths begin anew in layers whose codes may follow a trellis, (outputs, inputs).
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Grids:
         finer: Mapping[str, int],
         curvatures: Callable[[], Mapping[str, float]],
         most_bits: int = MAX_BITS,
+        paths: Mapping[str, NDArray[np.bool_]] | None = None,
     ) -> None:
         self._filters = filters
+        self._paths = paths or {}
         self._finer = finer
         self._curvatures = curvatures
         self._limit = code_limit(most_bits)
@@ -63,7 +66,7 @@ class Grids:
 
     def at_factor(self, factor: float) -> Mapping[str, Levels]:
         """As Family says."""
-        return self._on_steps(self._allocated, factor)
+        return {name: self._level(name, layer, factor) for name, layer in self._allocated.items()}
 
     def factor_for_bits(self, target_bits: float) -> float:
         """As Family says."""
@@ -79,16 +82,15 @@ class Grids:
             # However sensitive it may be, its grid reaches its largest weight.
             name: allocate.Layer(filters, np.inf, code_limit(self._finer[name]))
             if name in self._finer
-            else allocate.Layer(filters, self._curvatures()[name], self._limit)
+            else allocate.Layer(filters, self._curvatures()[name], self._limit, name in self._paths)
             for name, filters in self._filters.items()
         }
 
-    @staticmethod
-    def _on_steps(layers: Mapping[str, allocate.Layer], factor: float) -> dict[str, Levels]:
-        return {
-            name: GridLevels(allocate.channel_steps(layer, factor), layer.limit)
-            for name, layer in layers.items()
-        }
+    def _level(self, name: str, layer: allocate.Layer, factor: float) -> Levels:
+        doubled = allocate.path_steps(layer, factor)
+        if doubled is None:
+            return GridLevels(allocate.channel_steps(layer, factor), layer.limit)
+        return TrellisLevels(doubled / np.float32(2), self._paths[name], layer.limit)
 
 
 def _reaching(filters: NDArray[np.float32], bits: int) -> GridLevels:

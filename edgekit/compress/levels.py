@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.codec.kernels import search_trellis
 from edgekit.compress.cluster import nearest_codes
 from edgekit.graph import Weight
 from edgekit.graph.layers import Codes
@@ -17,10 +18,11 @@ from edgekit.tensors import CodedTensor
 class Levels(Protocol):
     """The weights that a layer's codes stand for. Code 0 is free for pruned weights: it means 0."""
 
-    def nearest(self, wanted: NDArray[Any]) -> Codes:
+    def nearest(self, wanted: NDArray[Any], column: int | None = None, /) -> Codes:
         """Codes of the levels nearest to wanted weights.
 
         wanted: (outputs,) or (outputs, inputs), one row a filter. Pruned weights aren't told apart.
+        column: which input (outputs,) are of; None where not all filters' weights of it are there.
         """
         ...
 
@@ -43,7 +45,7 @@ class GridLevels:
     steps: NDArray[np.float32]
     limit: int = 127
 
-    def nearest(self, wanted: NDArray[Any]) -> NDArray[np.int8]:
+    def nearest(self, wanted: NDArray[Any], _column: int | None = None, /) -> NDArray[np.int8]:
         """As Levels says."""
         codes = np.rint(wanted / _along(self.steps, wanted))
         return np.asarray(np.clip(codes, -self.limit, self.limit), np.int8)
@@ -60,6 +62,41 @@ class GridLevels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrellisLevels:
+    """A uniform grid through zero for each filter, on which each input's codes follow a trellis.
+
+    steps, limit: as of GridLevels. begins: (outputs, inputs), True where a path begins anew
+    (edgekit.codec.trellis). No code is free for pruned weights.
+    """
+
+    steps: NDArray[np.float32]
+    begins: NDArray[np.bool_]
+    limit: int = 127
+
+    def nearest(self, wanted: NDArray[Any], column: int | None = None, /) -> NDArray[np.int8]:
+        """As Levels says; the nearest in the squares of weights, path by path."""
+        paths, begins = (wanted / _along(self.steps, wanted)).T, self.begins.T
+        if wanted.ndim == 1:
+            if column is None:
+                raise ValueError("a path is that of an input")
+            paths, begins = paths[None], begins[column][None]
+        weights = np.square(self.steps, dtype=np.float64)
+        codes = search_trellis(paths, weights, begins, self.limit)
+        return np.ascontiguousarray(codes.T.reshape(wanted.shape))
+
+    def restored(self, codes: Codes) -> NDArray[np.float32]:
+        """As Levels says."""
+        return np.asarray(codes * _along(self.steps, codes), np.float32)
+
+    def tensor(self, weight: Weight, codes: Codes) -> CodedTensor:
+        """As Levels says."""
+        stored = weight.unfiltered(codes)
+        return CodedTensor(
+            weight.name, weight.dtype, stored, self.steps, weight.axis or 0, on_trellis=True
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SharedLevels:
     """A codebook for all filters, each of which may scale it by a gain of its own.
 
@@ -71,7 +108,7 @@ class SharedLevels:
     gains: NDArray[np.float32]
     has_zero: bool = False
 
-    def nearest(self, wanted: NDArray[Any]) -> NDArray[np.uint8]:
+    def nearest(self, wanted: NDArray[Any], _column: int | None = None, /) -> NDArray[np.uint8]:
         """As Levels says."""
         relative = np.asarray(wanted / _along(self.gains, wanted), np.float32)
         own = self.values[1:] if self.has_zero else self.values

@@ -192,11 +192,11 @@ def bits_per_code(codes: NDArray[np.int8] | NDArray[np.uint8]) -> float:
 def _coding(weight: Weight, tensor: CompressedTensor) -> tuple[str, int, float]:
     """Method, nominal bits and entropy."""
     if isinstance(tensor, CodedTensor):
-        entropy = bits_per_code(tensor.codes)
+        entropy = bits_per_code(tensor.symbols)
         if tensor.codebook is not None:
             return "codebook", max(1, int(np.ceil(np.log2(tensor.codebook.size)))), entropy
-        largest = int(np.abs(tensor.codes.astype(np.int16)).max(initial=1))
-        return "uniform", largest.bit_length() + 1, entropy
+        largest = int(np.abs(tensor.symbols.astype(np.int16)).max(initial=1))
+        return "trellis" if tensor.on_trellis else "uniform", largest.bit_length() + 1, entropy
     return _stored(weight, tensor)
 
 

@@ -20,6 +20,8 @@ from edgekit.errors import CheckFailedError, PlanError
 _BITS_ROUNDS = 8
 _MOST_BITS_ROUNDS = 14
 """As long as no grid has met a bound on bits."""
+_AIM, _NEAR = 0.9988, 0.997
+"""Shares of a bound on bits: what is aimed at, lest a trial passes the bound, and what will do."""
 _DIVERGENCE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
 _LEAST_BITS, _MOST_BITS = 0.5, 6.5
@@ -67,7 +69,7 @@ def within_size(
 def within_entropy(calibration: Calibration, bits_per_weight: float) -> Calibrated:
     """The finest grids whose codes, fed errors included, take at most so many bits of entropy.
 
-    All bits that there are go where they hurt least; to 0.5 % where there are codes enough. Raises
+    All bits that there are go where they hurt least; to 0.3 % where there are codes enough. Raises
     CheckFailedError where even the coarsest grid takes more, its code tables counted.
     """
     weights = calibration.weight_count
@@ -184,22 +186,22 @@ def _within_bits(
         if bits <= most:
             if best is None or bits > spent:
                 best, spent = found, bits
-            if bits >= 0.995 * most or wanted >= finest:
+            if bits >= _NEAR * most or wanted >= finest:
                 break
             lower = wanted
         else:
             if wanted <= coarsest:
                 break
             upper = wanted
-        # A little below, so that what the coder wastes doesn't pass the bound again.
-        wanted += 0.998 * most - bits
+        wanted += _AIM * most - bits
         if not lower < wanted < upper:
             wanted = (lower + upper) / 2
     return (None if best is None else calibration.judged(best)), fewest
 
 
 def _codes_bits(found: Calibrated) -> float:
-    return sum(bits_per_code(tensor.codes) * tensor.codes.size for tensor in found.coded.values())
+    coded = found.coded.values()
+    return sum(bits_per_code(tensor.symbols) * tensor.symbols.size for tensor in coded)
 
 
 def _next_factor(wanted: float, fine: _Tried | None, coarse: _Tried | None) -> float:

@@ -61,7 +61,7 @@ typedef enum {
    Sizes between the two are used as far as they go. */
 enum { EKD_WORK_SMALL = 4096, EKD_WORK_FAST = 2 * (8192 + 32768) + 1024 + 2 * 262144 + 64 };
 
-enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK }; /* modes, 3.1 */
+enum { EKD_RAW, EKD_CONSTANT, EKD_DIRECT, EKD_GAP, EKD_MASK, EKD_TRELLIS }; /* modes, 3.1 */
 enum {
     EKD_TYPE_CODE,
     EKD_TYPE_F32,
@@ -494,7 +494,7 @@ ekd_result ekd_open(const uint8_t *data, size_t bytes, ekd_file *file) {
     file->data = data;
     file->bytes = bytes;
     file->features = ekd__u32(data + 12);
-    if (file->features & ~(uint32_t)1)
+    if (file->features & ~(uint32_t)3)
         return EKD_VERSION;
     file_bytes = ekd__u64(data + 16);
     if (file_bytes > bytes)
@@ -539,7 +539,7 @@ static int ekd__is_coded(const ekd_tensor *tensor) {
 }
 
 static int ekd__is_sparse(const ekd_tensor *tensor) {
-    return tensor->mode >= EKD_GAP;
+    return tensor->mode == EKD_GAP || tensor->mode == EKD_MASK;
 }
 
 /* Which types go together, 3.2. */
@@ -565,6 +565,9 @@ static ekd_result ekd__check_coding(const ekd_file *file, const ekd_tensor *tens
         return tensor->coder || tensor->streams != 1 ? EKD_CORRUPT : EKD_OK;
     if (tensor->stored != EKD_TYPE_CODE)
         return EKD_CORRUPT;
+    if (tensor->mode == EKD_TRELLIS &&
+        (!(file->features & 2) || !tensor->scale_kind || tensor->has_codebook))
+        return EKD_CORRUPT;
     if (!tensor->coder)
         return EKD_OK;
     return (file->features & 1) && tensor->streams == 1 ? EKD_OK : EKD_CORRUPT;
@@ -586,7 +589,7 @@ static ekd_result ekd__read_bytes_fields(const ekd_file *file, ekd__cursor *body
     tensor->half_scales = scaling >> 3 & 1;
     tensor->half_codebook = scaling >> 4 & 1;
     tensor->rank = layout & 15;
-    if (tensor->mode > EKD_MASK || tensor->coder > 1)
+    if (tensor->mode > EKD_TRELLIS || tensor->coder > 1)
         return EKD_CORRUPT;
     if (tensor->restored > EKD_TYPE_I64 || tensor->stored > EKD_TYPE_I64)
         return EKD_CORRUPT;
@@ -646,13 +649,15 @@ static ekd_result ekd__read_scales(ekd__cursor *body, ekd_tensor *tensor) {
     uint32_t channels, skipped, i;
     uint64_t channel = 0;
     size_t at;
+    if (tensor->scale_kind >= 2 || tensor->mode == EKD_TRELLIS) {
+        EKD__TRY(ekd__varint(body, &tensor->axis));
+        if (tensor->axis >= tensor->rank)
+            return EKD_CORRUPT;
+    }
     if (tensor->scale_kind == 0)
         return EKD_OK;
     if (tensor->scale_kind == 1)
         return ekd__read_halves(body, 1, tensor->half_scales, &tensor->scales_at);
-    EKD__TRY(ekd__varint(body, &tensor->axis));
-    if (tensor->axis >= tensor->rank)
-        return EKD_CORRUPT;
     channels = tensor->dims[tensor->axis];
     if (tensor->scale_kind == 2)
         return ekd__read_halves(body, channels, tensor->half_scales, &tensor->scales_at);
@@ -1723,6 +1728,60 @@ static ekd_result ekd__coded_chunk(ekd_decoder *decoder, const ekd_chunk *chunk,
     return ekd__sparse_chunk(decoder, chunk, out);
 }
 
+/* Elements that follow each other with the same index of the axis: dims behind it. */
+static uint32_t ekd__behind(const ekd_tensor *tensor) {
+    uint32_t behind = 1, i;
+    for (i = tensor->axis + 1; i < tensor->rank; i++)
+        behind *= tensor->dims[i];
+    return behind;
+}
+
+/* A bit of the codes `back` elements before `from` and behind, added to the lowest of these. */
+static void ekd__add_bits(uint8_t *codes, size_t from, size_t to, size_t back, unsigned place) {
+    size_t i;
+    for (i = from < back ? back : from; i < to; i++)
+        codes[i] = (uint8_t)(codes[i] ^ (codes[i - back] >> place & 1));
+}
+
+/* Paths of neighbours: the bits of the codes before wait in registers. */
+static void ekd__join_neighbours(uint8_t *codes, size_t count, uint32_t channel,
+                                 uint32_t channels) {
+    unsigned lowest = 0, second = 0, bit;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        if (channel == channels)
+            channel = lowest = second = 0;
+        bit = (lowest ^ second >> 1 ^ second >> 3 ^ lowest >> 5) & 1;
+        lowest = lowest << 1 | bit;
+        second = second << 1 | (codes[i] & 1);
+        codes[i] = (uint8_t)((unsigned)codes[i] << 1 | bit);
+        channel++;
+    }
+}
+
+/* Chapter 4.7: symbols become codes, each by those before it on its path in the chunk. */
+static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, uint8_t *codes) {
+    static const uint8_t taps[4][2] = {{1, 0}, {2, 1}, {4, 1}, {6, 0}}; /* back, place of the bit */
+    const size_t row = ekd__behind(tensor), count = chunk->elements;
+    const uint32_t channels = tensor->dims[tensor->axis];
+    uint32_t channel = (uint32_t)(chunk->first / row % channels);
+    size_t from, to, i;
+    if (row == 1) {
+        ekd__join_neighbours(codes, count, channel, channels);
+        return;
+    }
+    for (from = 0; from < count; from++)
+        codes[from] = (uint8_t)(codes[from] << 1);
+    if (row >= count)
+        return; /* none has another before it */
+    for (from = 0, to = row - chunk->first % row; from < count; from = to, to += row) {
+        to = to < count ? to : count;
+        for (i = 0; i < 4 && taps[i][0] <= channel; i++)
+            ekd__add_bits(codes, from, to, taps[i][0] * row, taps[i][1]);
+        channel = channel + 1 < channels ? channel + 1 : 0;
+    }
+}
+
 ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
                             size_t out_bytes) {
     const uint8_t *data = decoder->file->data + chunk->data_at;
@@ -1732,6 +1791,8 @@ ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_
     EKD__TRY(ekd__check_crc(data, chunk->bytes, chunk->crc32c));
     if (ekd__is_coded(decoder->tensor)) {
         EKD__TRY(ekd__coded_chunk(decoder, chunk, out));
+        if (decoder->tensor->mode == EKD_TRELLIS)
+            ekd__join_trellis(decoder->tensor, chunk, out);
     } else {
         for (i = 0; i < bytes; i++)
             out[i] = data[i];
@@ -1924,14 +1985,9 @@ float ekd_scale(const ekd_file *file, const ekd_tensor *tensor, uint32_t channel
     return ekd__seek_scale(file, tensor, &scales, channel);
 }
 
-/* Elements of one scale that follow each other: dims behind the axis. */
+/* Elements of one scale that follow each other. */
 static uint32_t ekd__run(const ekd_tensor *tensor) {
-    uint32_t run = 1, i;
-    if (tensor->scale_kind < 2)
-        return tensor->elements;
-    for (i = tensor->axis + 1; i < tensor->rank; i++)
-        run *= tensor->dims[i];
-    return run;
+    return tensor->scale_kind < 2 ? tensor->elements : ekd__behind(tensor);
 }
 
 /* What a code stands for, before its channel's scale. */

@@ -21,6 +21,7 @@ _MODULES = (
     "codec.rans",
     "codec.gaps",
     "codec.mask",
+    "codec.trellis",
     "codec.native",
     "packfile.layout",
     "packfile.cursor",

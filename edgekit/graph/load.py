@@ -65,10 +65,13 @@ class Weight:
 
     def filters(self) -> NDArray[np.float32]:
         """The numbers as (channels, others), the channels those of `axis`; in one row without."""
-        numbers = self.float32()
+        return np.asarray(self.in_rows(self.float32()), np.float32)
+
+    def in_rows(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Something of the tensor's shape in the rows of `filters`."""
         if self.axis is None:
-            return numbers.reshape(1, -1)
-        front = np.moveaxis(numbers, self.axis, 0)
+            return array.reshape(1, -1)
+        front = np.moveaxis(array, self.axis, 0)
         return np.ascontiguousarray(front.reshape(len(front), -1))
 
     def unfiltered(self, rows: NDArray[Any]) -> NDArray[Any]:

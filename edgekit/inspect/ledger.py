@@ -136,7 +136,7 @@ def _packed_entry(record: TensorRecord, tensor: CompressedTensor, taken: int) ->
     values, entropy = "", None
     if isinstance(tensor, CodedTensor):
         elements: NDArray[Any] = tensor.codes
-        entropy = bits_per_code(tensor.codes)
+        entropy = bits_per_code(tensor.symbols)
         if tensor.codebook is not None:
             values = f"codebook of {tensor.codebook.size}"
         elif record.scale_kind is not layout.ScaleKind.NONE:

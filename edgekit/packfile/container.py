@@ -40,13 +40,9 @@ class Container:
 
     data: memoryview
     version: tuple[int, int]
-    features: int
+    features: frozenset[Feature]
     tensor_count: int
     sections: tuple[SectionEntry, ...]
-
-    def has(self, feature: Feature) -> bool:
-        """Whether a feature bit is set."""
-        return bool(self.features >> feature & 1)
 
     def section(self, kind: Section) -> SectionEntry:
         """The directory's entry of one of the five sections."""
@@ -82,7 +78,8 @@ def open_container(data: memoryview) -> Container:
     content, digest = data[: -layout.SHA256_BYTES], data[-layout.SHA256_BYTES :]
     if hashlib.sha256(content).digest() != digest:
         raise ChecksumError("the file doesn't match its SHA-256; get it again")
-    return Container(data, version, features, tensor_count, sections)
+    known = frozenset(feature for feature in Feature if features >> feature & 1)
+    return Container(data, version, known, tensor_count, sections)
 
 
 def _contents(data: memoryview, entry: SectionEntry) -> memoryview:

@@ -15,6 +15,7 @@ from edgekit.codec.gaps import join_gaps
 from edgekit.codec.kernels import crc32c
 from edgekit.codec.mask import join_mask
 from edgekit.codec.streams import Streams, segment_counts
+from edgekit.codec.trellis import join_trellis
 from edgekit.errors import ChecksumError, CorruptError, FormatError
 from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Mode, Type
@@ -171,7 +172,7 @@ def _chunk_streams(
 
 def _sequence_lengths(mode: Mode, chunk: ChunkEntry, elements: int) -> tuple[int, ...]:
     """Symbols of each sequence of a chunk (4.1)."""
-    if mode is Mode.DIRECT:
+    if mode in {Mode.DIRECT, Mode.TRELLIS}:
         return (elements,)
     if mode is Mode.GAP:
         return chunk.value_count, chunk.gap_count
@@ -200,11 +201,14 @@ def _elements(
         parts = np.split(symbols[used : used + sum(lengths)], np.cumsum(lengths)[:-1])
         used += sum(lengths)
         start = number << record.chunk_log2
-        if record.mode is Mode.DIRECT:
+        if record.mode in {Mode.DIRECT, Mode.TRELLIS}:
             codes[start : start + count] = parts[0]
         else:
             join = join_gaps if record.mode is Mode.GAP else join_mask
             codes[start : start + count] = join(parts[0], parts[1], count)
+    if record.mode is Mode.TRELLIS:
+        symbols = codes.reshape(record.shape)
+        codes = join_trellis(symbols, record.axis, 1 << record.chunk_log2).reshape(-1)
     _check_codes(record, codes)
     return codes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ from edgekit.codec.kernels import (
     split_mask,
     survey,
 )
+from edgekit.codec.trellis import CHUNK_LOG2 as TRELLIS_CHUNK_LOG2
+from edgekit.codec.trellis import split_trellis
 from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Mode
 from edgekit.packfile.records import Table
@@ -25,6 +27,12 @@ from edgekit.packfile.records import Table
 DIRECT_CHUNK_LOG2 = 16
 SPARSE_CHUNK_LOG2 = 18
 STREAMS = 4
+_CHUNK_LOG2 = {
+    Mode.DIRECT: DIRECT_CHUNK_LOG2,
+    Mode.GAP: SPARSE_CHUNK_LOG2,
+    Mode.MASK: SPARSE_CHUNK_LOG2,
+    Mode.TRELLIS: TRELLIS_CHUNK_LOG2,
+}
 SINGLE_STREAM_BELOW = 1024
 """Symbols below which one stream costs less than the four's ends and lengths bring in speed."""
 
@@ -110,15 +118,36 @@ def encode_codes(codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool) 
     counts = histogram(codes)
     if np.count_nonzero(counts) <= 1 and codes.size <= layout.MAX_CONSTANT_ELEMENTS:
         return encode_elements(codes, 1)
-    best: Coding | None = None
-    best_bytes = _raw_bytes(codes.size)
     candidates = _candidates(codes, counts, coder, zero_is_zero=zero_is_zero)
+    return _smallest(codes, candidates) or _encode_raw(codes, 1)
+
+
+def encode_trellis(codes: NDArray[np.int8], axis: int, coder: Coder) -> Coding:
+    """Codes that follow a trellis along `axis`, without their lowest bits.
+
+    As other codes where that isn't smaller. Raises UsageError for codes that don't follow it.
+    """
+    symbols = split_trellis(codes, axis).reshape(-1)
+    counts = histogram(symbols)
+    found = None
+    if np.count_nonzero(counts) > 1:
+        candidates = [
+            _candidate(Mode.TRELLIS, each, symbols.size, counts) for each in _coders(coder)
+        ]
+        found = _smallest(symbols, candidates)
+    return found or encode_codes(codes.reshape(-1).view(np.uint8), coder, zero_is_zero=True)
+
+
+def _smallest(sequence: NDArray[np.uint8], candidates: Iterable[_Candidate]) -> Coding | None:
+    """The smallest of codings that are smaller than raw ones, if there is one."""
+    best: Coding | None = None
+    best_bytes = _raw_bytes(sequence.size)
     for candidate in sorted(candidates, key=lambda candidate: candidate.least_bytes):
         if candidate.least_bytes < best_bytes:
-            coding = _encode(codes, candidate)
+            coding = _encode(sequence, candidate)
             if coding.coded_bytes < best_bytes:
                 best, best_bytes = coding, coding.coded_bytes
-    return best or _encode_raw(codes, 1)
+    return best
 
 
 def _raw_bytes(codes: int) -> int:
@@ -145,7 +174,7 @@ def _candidates(
     zeros = int(counts[0])
     values = counts.copy()
     values[0] = 0
-    coders = (Coder.HUFFMAN,) if coder is Coder.HUFFMAN else (Coder.HUFFMAN, Coder.RANS)
+    coders = _coders(coder)
     for each in coders:
         yield _candidate(Mode.DIRECT, each, codes.size, counts)
     if not zero_is_zero or zeros in {0, codes.size}:
@@ -157,6 +186,11 @@ def _candidates(
     for each in coders:
         yield _candidate(Mode.GAP, each, codes.size, values, positions.gaps)
         yield _candidate(Mode.MASK, each, codes.size, values, positions.masks)
+
+
+def _coders(coder: Coder) -> tuple[Coder, ...]:
+    """Those that are tried."""
+    return (Coder.HUFFMAN,) if coder is Coder.HUFFMAN else (Coder.HUFFMAN, Coder.RANS)
 
 
 def _sparse_can_win(counts: NDArray[np.int64], values: NDArray[np.int64]) -> bool:
@@ -171,8 +205,7 @@ def _sparse_can_win(counts: NDArray[np.int64], values: NDArray[np.int64]) -> boo
 
 
 def _candidate(mode: Mode, coder: Coder, elements: int, *counts: NDArray[np.int64]) -> _Candidate:
-    most = DIRECT_CHUNK_LOG2 if mode is Mode.DIRECT else SPARSE_CHUNK_LOG2
-    chunk_log2 = chunk_log2_for(elements, most)
+    chunk_log2 = chunk_log2_for(elements, _CHUNK_LOG2[mode])
     chunks = -(-elements >> chunk_log2)
     tables: list[Table] = []
     least = 0.0
@@ -244,6 +277,6 @@ def _stored_table(table: Table) -> bytes:
 
 
 def _sequences(chunk: NDArray[np.uint8], mode: Mode) -> tuple[NDArray[np.uint8], ...]:
-    if mode is Mode.DIRECT:
+    if mode in {Mode.DIRECT, Mode.TRELLIS}:
         return (chunk,)
     return split_gaps(chunk) if mode is Mode.GAP else split_mask(chunk)

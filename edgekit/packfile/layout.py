@@ -58,6 +58,7 @@ class Feature(IntEnum):
     """Bits of the header's `features`."""
 
     RANS = 0
+    TRELLIS = 1
 
 
 KNOWN_FEATURES = sum(1 << feature for feature in Feature)
@@ -103,9 +104,10 @@ class Mode(IntEnum):
     DIRECT = 2
     GAP = 3
     MASK = 4
+    TRELLIS = 5
 
 
-CODED_MODES = frozenset({Mode.DIRECT, Mode.GAP, Mode.MASK})
+CODED_MODES = frozenset({Mode.DIRECT, Mode.GAP, Mode.MASK, Mode.TRELLIS})
 SPARSE_MODES = frozenset({Mode.GAP, Mode.MASK})
 
 
@@ -150,6 +152,9 @@ class ScaleKind(IntEnum):
     CHANNELS = 2
     EXCEPTIONS = 3
 
+
+CHANNEL_SCALES = frozenset({ScaleKind.CHANNELS, ScaleKind.EXCEPTIONS})
+"""Kinds with a scale for each index of the axis."""
 
 SCALE_KIND_MASK = 0b00011
 CODEBOOK_FLAG = 0b00100

@@ -34,7 +34,7 @@ from edgekit.packfile import layout
 from edgekit.packfile.container import Container, SectionEntry, open_container
 from edgekit.packfile.cursor import Cursor
 from edgekit.packfile.decode import Fetch, decode_elements
-from edgekit.packfile.layout import Feature, Section, Type
+from edgekit.packfile.layout import Mode, Section, Type
 from edgekit.packfile.records import TensorRecord, parse_record
 from edgekit.tensors import (
     CodedTensor,
@@ -264,7 +264,7 @@ def _parse_records(container: Container, *, max_bytes: int) -> tuple[TensorRecor
     payload_bytes = restored_bytes = 0
     for index in range(container.tensor_count):
         cursor.tensor = index
-        record = parse_record(cursor, payload_bytes, allow_rans=container.has(Feature.RANS))
+        record = parse_record(cursor, payload_bytes, container.features)
         payload_bytes += record.payload_bytes
         restored_bytes += record.restored_bytes
         if payload_bytes > payload.bytes:
@@ -343,4 +343,5 @@ def _compressed(record: TensorRecord, name: str, elements: NDArray[np.generic]) 
         return CodedTensor(name, dtype, codes, scale, record.axis, record.codebook)
     signed = scale is not None or record.restored is Type.INT8
     codes_ = values.view(np.int8) if signed else values.view(np.uint8)
-    return CodedTensor(name, dtype, codes_, scale, record.axis)
+    on_trellis = record.mode is Mode.TRELLIS
+    return CodedTensor(name, dtype, codes_, scale, record.axis, on_trellis=on_trellis)

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from edgekit.errors import UsageError
 from edgekit.packfile import layout
 from edgekit.packfile.decode import STORED_DTYPES
-from edgekit.packfile.encode import Coding, encode_codes, encode_elements, varint
-from edgekit.packfile.layout import Coder, ScaleKind, Type
+from edgekit.packfile.encode import (
+    Coding,
+    encode_codes,
+    encode_elements,
+    encode_trellis,
+    varint,
+)
+from edgekit.packfile.layout import Coder, Mode, ScaleKind, Type
 from edgekit.tensors import DTYPES, CodedTensor, CompressedTensor, StoredTensor
 
 
@@ -36,9 +42,8 @@ def encode_tensor(tensor: CompressedTensor, coder: Coder) -> EncodedTensor:
     if isinstance(tensor, CodedTensor):
         _check_coded(tensor)
         stored = Type.CODE
-        scaling, scales = _scaling(tensor)
-        codes = np.ascontiguousarray(tensor.codes).reshape(-1).view(np.uint8)
-        coding = encode_codes(codes, coder, zero_is_zero=_zero_is_zero(tensor.codebook))
+        coding = _coding(tensor, coder)
+        scaling, scales = _scaling(tensor, coding.mode)
     else:
         stored = _stored_type(tensor, restored)
         elements = _bytes(tensor.values, stored)
@@ -67,6 +72,13 @@ def encode_tensor(tensor: CompressedTensor, coder: Coder) -> EncodedTensor:
         )
     )
     return EncodedTensor(varint(len(body)) + body, coding)
+
+
+def _coding(tensor: CodedTensor, coder: Coder) -> Coding:
+    if tensor.on_trellis:
+        return encode_trellis(tensor.codes.view(np.int8), tensor.axis, coder)
+    codes = np.ascontiguousarray(tensor.codes).reshape(-1).view(np.uint8)
+    return encode_codes(codes, coder, zero_is_zero=_zero_is_zero(tensor.codebook))
 
 
 def _check_shape(tensor: CompressedTensor) -> None:
@@ -105,6 +117,8 @@ def _check_coded(tensor: CodedTensor) -> None:
             f"tensor {tensor.name}: a scale of shape {scale.shape} for axis {tensor.axis} of "
             f"{tensor.shape}"
         )
+    if tensor.on_trellis and (is_integer or codebook is not None or not tensor.codes.ndim):
+        raise UsageError(f"tensor {tensor.name}: only codes on a grid follow a trellis")
     if codebook is not None and tensor.codes.size and int(tensor.codes.max()) >= codebook.size:
         raise UsageError(f"tensor {tensor.name}: a code is above the codebook's last index")
 
@@ -132,7 +146,7 @@ def _bytes(values: NDArray[Any], stored: Type) -> NDArray[np.uint8]:
     return flat.view(np.uint8)
 
 
-def _scaling(tensor: CodedTensor) -> tuple[int, bytes]:
+def _scaling(tensor: CodedTensor, mode: Mode) -> tuple[int, bytes]:
     """The `scaling` byte, and the fields from `axis` to `codebook` (3.3)."""
     scale, codebook = common_scale(tensor.scale), tensor.codebook
     scaling = 0
@@ -141,6 +155,8 @@ def _scaling(tensor: CodedTensor) -> tuple[int, bytes]:
         codebook is not None and scale.ndim == 0 and _same_bits(scale, np.float32(1))
     ):
         kind, is_half, fields = _scale_fields(tensor, np.asarray(scale, np.float32))
+        if kind in layout.CHANNEL_SCALES or mode is Mode.TRELLIS:
+            fields = varint(tensor.axis) + fields
         scaling |= kind | (layout.SCALES_F16_FLAG if is_half else 0)
     if codebook is not None:
         is_half, values = _halves(np.asarray(codebook, np.float32))
@@ -162,8 +178,6 @@ def _scale_fields(tensor: CodedTensor, scale: NDArray[np.float32]) -> tuple[Scal
     is_half, values = _halves(scale)
     if scale.ndim == 0:
         return ScaleKind.ONE, is_half, values
-    axis = varint(tensor.axis)
-    channels = axis + values
     if scale.size and tensor.codes.size:
         patterns = scale.view(np.uint32)
         options, counts = np.unique(patterns, return_counts=True)
@@ -173,14 +187,14 @@ def _scale_fields(tensor: CodedTensor, scale: NDArray[np.float32]) -> tuple[Scal
             steps = np.diff(others, prepend=-1) - 1
             width = len(values) // scale.size
             first = int(np.flatnonzero(patterns == common)[0])
-            exceptions = axis + values[first * width : (first + 1) * width] + varint(others.size)
+            exceptions = values[first * width : (first + 1) * width] + varint(others.size)
             exceptions += b"".join(
                 varint(int(step)) + values[channel * width : (channel + 1) * width]
                 for step, channel in zip(steps, others.tolist(), strict=True)
             )
-            if len(exceptions) < len(channels):
+            if len(exceptions) < len(values):
                 return ScaleKind.EXCEPTIONS, is_half, exceptions
-    return ScaleKind.CHANNELS, is_half, channels
+    return ScaleKind.CHANNELS, is_half, values
 
 
 def _halves(numbers: NDArray[np.float32]) -> tuple[bool, bytes]:

@@ -18,7 +18,7 @@ from edgekit.codec.gaps import FILLER
 from edgekit.errors import FormatError
 from edgekit.packfile import layout
 from edgekit.packfile.cursor import Cursor
-from edgekit.packfile.layout import Coder, Mode, ScaleKind, Type
+from edgekit.packfile.layout import Coder, Feature, Mode, ScaleKind, Type
 
 _Member = TypeVar("_Member", Mode, Coder, Type)
 Table = NDArray[np.uint8] | NDArray[np.uint16]
@@ -112,10 +112,10 @@ class _Head:
     streams: int
 
 
-def parse_record(cursor: Cursor, payload_offset: int, *, allow_rans: bool) -> TensorRecord:
+def parse_record(cursor: Cursor, payload_offset: int, features: frozenset[Feature]) -> TensorRecord:
     """The record at the cursor, which moves behind it.
 
-    payload_offset: where the tensor's first chunk begins in the payload.
+    payload_offset: where the tensor's first chunk begins in the payload. features: of the file.
     Raises a FormatError that names the byte.
     """
     offset = cursor.offset
@@ -135,31 +135,20 @@ def parse_record(cursor: Cursor, payload_offset: int, *, allow_rans: bool) -> Te
     has_codebook = bool(scaling & layout.CODEBOOK_FLAG)
     _check_scaling(scaling, kind, body, has_codebook=has_codebook)
     _check_types(head, body, scaled=kind is not ScaleKind.NONE or has_codebook)
-    _check_coding(head, body, allow_rans=allow_rans)
+    _check_coding(head, body, features)
+    if mode is Mode.TRELLIS and (kind is ScaleKind.NONE or has_codebook):
+        raise body.corrupt("a tensor on a trellis isn't codes on a grid")
 
-    chunk_log2 = body.u8("chunk_log2")
-    if chunk_log2 < layout.MIN_CHUNK_LOG2:
-        raise body.corrupt(f"chunk_log2 is {chunk_log2}, below {layout.MIN_CHUNK_LOG2}")
-    if chunk_log2 > layout.MAX_CHUNK_LOG2:
-        raise body.limit(f"chunk_log2 is {chunk_log2}, above {layout.MAX_CHUNK_LOG2}")
-    shape = tuple(body.varint("a dimension") for _ in range(shape_byte & layout.RANK_MASK))
-    # Dimensions beside one of 0 count too: no array library lays out (0, 2^32 - 1, 2^32 - 1).
-    if math.prod(size for size in shape if size) > layout.MAX_ELEMENTS:
-        raise body.limit(f"the shape {shape} has 2^32 elements or more")
+    chunk_log2, shape = _parse_extent(body, mode, shape_byte & layout.RANK_MASK)
     elements = math.prod(shape)
-    if elements == 0 and mode is not Mode.RAW:
-        raise body.corrupt("a tensor without elements has another mode than raw")
-    axis, scales, exceptions = _parse_scales(
-        body, kind, shape, is_half=bool(scaling & layout.SCALES_F16_FLAG)
+    has_axis = kind in layout.CHANNEL_SCALES or mode is Mode.TRELLIS
+    axis = _parse_axis(body, shape) if has_axis else 0
+    scales, exceptions = _parse_scales(
+        body, kind, shape, axis, is_half=bool(scaling & layout.SCALES_F16_FLAG)
     )
     codebook = None
     if has_codebook:
-        count = body.u8("codebook_last") + 1
-        codebook = body.halves(
-            count, "the codebook", is_half=bool(scaling & layout.CODEBOOK_F16_FLAG)
-        )
-        if mode in layout.SPARSE_MODES and codebook[:1].view(np.uint32)[0] != 0:
-            raise body.corrupt("a sparse tensor's codebook has another value 0 than +0")
+        codebook = _parse_codebook(body, mode, is_half=bool(scaling & layout.CODEBOOK_F16_FLAG))
 
     constant = b""
     value_table: Table | None = None
@@ -244,13 +233,15 @@ def _check_types(head: _Head, body: Cursor, *, scaled: bool) -> None:
         raise body.corrupt(f"{stored.name.lower()} can't be restored to {restored.name.lower()}")
 
 
-def _check_coding(head: _Head, body: Cursor, *, allow_rans: bool) -> None:
+def _check_coding(head: _Head, body: Cursor, features: frozenset[Feature]) -> None:
     """Chapter 3.1: which coder, type and number of streams each mode takes."""
     if head.mode in layout.CODED_MODES:
         if head.stored is not Type.CODE:
             raise body.corrupt("a coded tensor isn't stored as codes")
-        if head.coder is Coder.RANS and not allow_rans:
+        if head.coder is Coder.RANS and Feature.RANS not in features:
             raise body.corrupt("a tensor is coded by rANS, but the feature bit isn't set")
+        if head.mode is Mode.TRELLIS and Feature.TRELLIS not in features:
+            raise body.corrupt("a tensor is on a trellis, but the feature bit isn't set")
         if head.coder is Coder.RANS and head.streams != 1:
             raise body.corrupt("a tensor coded by rANS has more than one stream")
         return
@@ -258,20 +249,47 @@ def _check_coding(head: _Head, body: Cursor, *, allow_rans: bool) -> None:
         raise body.corrupt("a tensor that isn't coded names a coder or streams")
 
 
-def _parse_scales(
-    body: Cursor, kind: ScaleKind, shape: tuple[int, ...], *, is_half: bool
-) -> tuple[int, NDArray[np.float32] | None, tuple[tuple[int, np.float32], ...]]:
-    """Axis, scales and exceptions (3.3)."""
-    if kind is ScaleKind.NONE:
-        return 0, None, ()
-    if kind is ScaleKind.ONE:
-        return 0, body.halves(1, "the scale", is_half=is_half).reshape(()), ()
+def _parse_extent(body: Cursor, mode: Mode, rank: int) -> tuple[int, tuple[int, ...]]:
+    """chunk_log2 and the shape."""
+    chunk_log2 = body.u8("chunk_log2")
+    if chunk_log2 < layout.MIN_CHUNK_LOG2:
+        raise body.corrupt(f"chunk_log2 is {chunk_log2}, below {layout.MIN_CHUNK_LOG2}")
+    if chunk_log2 > layout.MAX_CHUNK_LOG2:
+        raise body.limit(f"chunk_log2 is {chunk_log2}, above {layout.MAX_CHUNK_LOG2}")
+    shape = tuple(body.varint("a dimension") for _ in range(rank))
+    # Dimensions beside one of 0 count too: no array library lays out (0, 2^32 - 1, 2^32 - 1).
+    if math.prod(size for size in shape if size) > layout.MAX_ELEMENTS:
+        raise body.limit(f"the shape {shape} has 2^32 elements or more")
+    if math.prod(shape) == 0 and mode is not Mode.RAW:
+        raise body.corrupt("a tensor without elements has another mode than raw")
+    return chunk_log2, shape
+
+
+def _parse_axis(body: Cursor, shape: tuple[int, ...]) -> int:
     axis = body.varint("axis")
     if axis >= len(shape):
         raise body.corrupt(f"axis {axis} isn't below the rank {len(shape)}")
+    return axis
+
+
+def _parse_codebook(body: Cursor, mode: Mode, *, is_half: bool) -> NDArray[np.float32]:
+    codebook = body.halves(body.u8("codebook_last") + 1, "the codebook", is_half=is_half)
+    if mode in layout.SPARSE_MODES and codebook[:1].view(np.uint32)[0] != 0:
+        raise body.corrupt("a sparse tensor's codebook has another value 0 than +0")
+    return codebook
+
+
+def _parse_scales(
+    body: Cursor, kind: ScaleKind, shape: tuple[int, ...], axis: int, *, is_half: bool
+) -> tuple[NDArray[np.float32] | None, tuple[tuple[int, np.float32], ...]]:
+    """Scales and exceptions (3.3)."""
+    if kind is ScaleKind.NONE:
+        return None, ()
+    if kind is ScaleKind.ONE:
+        return body.halves(1, "the scale", is_half=is_half).reshape(()), ()
     channels = shape[axis]
     if kind is ScaleKind.CHANNELS:
-        return axis, body.halves(channels, "the scales", is_half=is_half), ()
+        return body.halves(channels, "the scales", is_half=is_half), ()
     if math.prod(shape) == 0:
         raise body.corrupt("a tensor without elements has exceptions among its scales")
     common = body.halves(1, "the common scale", is_half=is_half).reshape(())
@@ -287,7 +305,7 @@ def _parse_scales(
             raise body.corrupt(f"an exception for channel {channel} of {channels}")
         scale = body.halves(1, "an exception's scale", is_half=is_half)[0]
         exceptions.append((channel, scale))
-    return axis, common, tuple(exceptions)
+    return common, tuple(exceptions)
 
 
 def _parse_table(body: Cursor, coder: Coder) -> Table:

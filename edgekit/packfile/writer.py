@@ -15,7 +15,7 @@ from edgekit.codec.kernels import crc32c
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.files import write_atomic
 from edgekit.packfile import layout
-from edgekit.packfile.layout import Coder, Feature, Section
+from edgekit.packfile.layout import Coder, Feature, Mode, Section
 from edgekit.packfile.reader import open_packfile
 from edgekit.packfile.record_writer import common_scale, encode_tensor
 from edgekit.tensors import (
@@ -92,8 +92,12 @@ def pack(model: CompressedModel, *, coder: CoderName = "huffman") -> bytes:
         Section.SKELETON: _packed(model.skeleton),
         Section.MANIFEST: _packed(_manifest(model.manifest)),
     }
-    uses_rans = any(tensor.coding.coder is Coder.RANS for tensor in tensors)
-    data = _assemble(sections, len(tensors), int(uses_rans) << Feature.RANS)
+    uses = {
+        Feature.RANS: any(tensor.coding.coder is Coder.RANS for tensor in tensors),
+        Feature.TRELLIS: any(tensor.coding.mode is Mode.TRELLIS for tensor in tensors),
+    }
+    features = sum(is_used << feature for feature, is_used in uses.items())
+    data = _assemble(sections, len(tensors), features)
     _check(data, model)
     return data
 
@@ -208,8 +212,13 @@ def _same_tensor(back: CompressedTensor, tensor: CompressedTensor) -> bool:
         _same_array(back.codes, tensor.codes)
         and _same_array(back.scale, common_scale(tensor.scale))
         and _same_array(back.codebook, tensor.codebook)
-        and (back.axis == tensor.axis or back.scale is None or back.scale.ndim == 0)
+        and (back.axis == tensor.axis or not _has_channels(back))
     )
+
+
+def _has_channels(tensor: CodedTensor) -> bool:
+    """Whether its axis says anything."""
+    return tensor.on_trellis or (tensor.scale is not None and tensor.scale.ndim > 0)
 
 
 def _same_array(left: NDArray[Any] | None, right: NDArray[Any] | None) -> bool:

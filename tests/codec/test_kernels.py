@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgekit.codec import crc, gaps, huffman, kernels, mask, native, rans, survey
+from edgekit.codec import crc, gaps, huffman, kernels, mask, native, rans, survey, trellis
 
 needs_native = pytest.mark.skipif(not native.available, reason=native.reason)
 
@@ -79,3 +79,23 @@ def test_rans_streams_agree(codes: NDArray[np.uint8]) -> None:
     frequencies = rans.normalize(survey.histogram(codes))
 
     assert native.encode_rans(codes, frequencies) == rans.encode_rans(codes, frequencies)
+
+
+@needs_native
+@given(st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([3, 10, 127]))
+@settings(deadline=None, max_examples=60)
+def test_searches_on_a_trellis_agree(seed: int, elements: int, limit: int) -> None:
+    rng = np.random.default_rng(seed)
+    wanted = rng.laplace(0, rng.choice([0.3, 5, 90]), (6, elements))
+    # Ties, and numbers that are none.
+    wanted[rng.random(wanted.shape) < 0.2] = rng.integers(-9, 9) / 2
+    wanted[rng.random(wanted.shape) < 0.02] = np.nan
+    begins = rng.random(wanted.shape) < 0.1
+    weights = rng.choice([0.5, 1.0, 3.0], elements)
+
+    ours, theirs = (
+        search(wanted, weights, begins, limit)
+        for search in (trellis.search_trellis, native.search_trellis)
+    )
+
+    assert np.array_equal(ours, theirs)

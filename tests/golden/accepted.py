@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.codec import rans
+from edgekit.codec.trellis import join_trellis
 from edgekit.packfile.layout import Coder, Mode
 from edgekit.tensors import CodedTensor, StoredTensor
 from tests.golden.building import Codes, File, Tensor, coded, packed, stored, varint
@@ -75,17 +76,27 @@ WORKED_RANS = (
 """The tensor of chapter 5.1."""
 
 
+WORKED_TRELLIS = coded(
+    grid(signed(2, -2, 1, 0, 3, 0, 1, -1), HALF),
+    Mode.TRELLIS,
+    scales=(1 | 8, HALF.astype("<f2").tobytes()),
+)
+"""The tensor of chapter 5.2."""
+
+
 def accepted() -> Iterator[tuple[str, str, File]]:
     """Name, note and file of each vector."""
     yield "no_tensors", "the smallest file: no tensor, an empty payload", File()
     yield "worked_example", "the tensor of chapter 5", File((WORKED_EXAMPLE,))
     yield "worked_rans", "the tensor of chapter 5.1", File((WORKED_RANS,))
+    yield "worked_trellis", "the tensor of chapter 5.2", File((WORKED_TRELLIS,))
     yield from _modes()
     yield from _codes()
     yield from _types()
     yield from _scaling()
     yield from _shapes()
     yield from _rans()
+    yield from _trellis()
     yield from _container()
 
 
@@ -377,6 +388,46 @@ def _rans() -> Iterator[tuple[str, str, File]]:
         "rans_single_symbol",
         "a frequency of 4096: states alone",
         file(np.full(50, 9, np.int8), Mode.DIRECT),
+    )
+
+
+def _trellis() -> Iterator[tuple[str, str, File]]:
+    def file(
+        shape: tuple[int, ...],
+        axis: int,
+        scale: NDArray[np.float32] = HALF,
+        coder: Coder = Coder.HUFFMAN,
+        chunk_log2: int = 10,
+    ) -> File:
+        symbols = laplacian(int(np.prod(shape)), 9).view(np.uint8).reshape(shape)
+        codes = join_trellis(symbols, axis, 1 << chunk_log2).view(np.int8)
+        tensor = grid(codes, scale, axis=axis)
+        return File((coded(tensor, Mode.TRELLIS, coder=coder, chunk_log2=chunk_log2),))
+
+    yield "trellis", "paths along axis 0", file((20, 5, 3, 3), 0)
+    yield "trellis_rans", "the same with rANS", file((20, 5, 3, 3), 0, coder=Coder.RANS)
+    yield (
+        "trellis_chunks",
+        "paths begin anew in each chunk, inside a row",
+        file((24, 60), 0, chunk_log2=9),
+    )
+    yield (
+        "trellis_long_rows",
+        "rows longer than a chunk: no code has one before it",
+        file((3, 300), 0, chunk_log2=8),
+    )
+    yield (
+        "trellis_middle_axis",
+        "paths along axis 1, a scale for each of its indices",
+        file((4, 19, 6), 1, (np.arange(19) / 8 + 1).astype(np.float32), chunk_log2=8),
+    )
+    yield "trellis_last_axis", "paths of neighbours", file((7, 60), 1, chunk_log2=8)
+    wide = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    codes = join_trellis(wide, 0, 256).view(np.int8)
+    yield (
+        "trellis_all_symbols",
+        "symbols from 64 to 191 too: codes are counted modulo 256",
+        File((coded(grid(codes), Mode.TRELLIS),)),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.codec import crc32c, huffman, rans, split_gaps, split_mask
+from edgekit.codec.trellis import split_trellis
 from edgekit.packfile.layout import Coder, Mode, Type
 from edgekit.tensors import CodedTensor, CompressedTensor, StoredTensor
 
@@ -99,8 +100,13 @@ def coded(
     lengths: the value table, where it isn't the best one. scales: scale kind with flags, and the
     fields from axis on, where they aren't kind 0, 1 or 2 in f32.
     """
-    flat = np.ascontiguousarray(truth.codes).reshape(-1).view(np.uint8)
+    symbols: Codes = truth.codes
+    if mode is Mode.TRELLIS:
+        symbols = split_trellis(truth.codes.view(np.int8), truth.axis, 1 << chunk_log2)
+    flat = np.ascontiguousarray(symbols).reshape(-1).view(np.uint8)
     scaling, scale_bytes = scales or _plain_scales(truth)
+    if mode is Mode.TRELLIS and scaling & 3 == 1:
+        scale_bytes = varint(truth.axis) + scale_bytes
     fields = _head(truth, mode | coder << 4, Type.CODE, streams, chunk_log2)
     if truth.codebook is not None:
         scaling |= 4 | (16 if half_codebook else 0)
@@ -161,7 +167,7 @@ def _coded_chunks(
 
 
 def _split(chunk: NDArray[np.uint8], mode: Mode) -> tuple[NDArray[np.uint8], ...]:
-    if mode is Mode.DIRECT:
+    if mode in {Mode.DIRECT, Mode.TRELLIS}:
         return (chunk,)
     return split_gaps(chunk) if mode is Mode.GAP else split_mask(chunk)
 
@@ -220,6 +226,12 @@ def _with_chunks(
         fields[f"crc32c {number}"] = crc32c(chunk).to_bytes(4, "little")
         fields |= {f"{name} {number}": value for name, value in index.items()}
     return Tensor(truth, fields, b"".join(chunk for _, chunk in chunks))
+
+
+def _features(codings: set[int]) -> int:
+    uses_rans = any(coding >> 4 for coding in codings)
+    uses_trellis = any(coding & 15 == Mode.TRELLIS for coding in codings)
+    return int(uses_rans) | int(uses_trellis) << 1
 
 
 def packed(text: bytes) -> bytes:
@@ -285,7 +297,7 @@ class File:
             "magic": b"\x89EKP\r\n\x1a\n",
             "major": 1,
             "minor": 0,
-            "features": int(any(tensor.fields["coding"][0] >> 4 for tensor in self.tensors)),
+            "features": _features({tensor.fields["coding"][0] for tensor in self.tensors}),
             "file_bytes": offset + 32,
             "tensor_count": len(self.tensors),
             "section_count": len(sections),

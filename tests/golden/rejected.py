@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.codec import huffman
 from edgekit.packfile.layout import Coder, Mode
 from edgekit.tensors import CodedTensor, StoredTensor
-from tests.golden.accepted import ONE, grid, signed, sparse
+from tests.golden.accepted import HALF, ONE, grid, signed, sparse
 from tests.golden.building import File, Tensor, coded, stored, varint
 from tests.golden.rejected_containers import (
     CHECKSUM,
@@ -20,6 +20,7 @@ from tests.golden.rejected_containers import (
     LIMIT,
     RANS,
     RAW,
+    TRELLIS,
     TRUNCATED,
     rejected_containers,
 )
@@ -52,6 +53,7 @@ def rejected() -> Iterator[Vector]:
         *_streams(),
         *_sparse(),
         *_rans(),
+        *_trellis(),
     ):
         yield name, error, rule, File((tensor,)).to_bytes()
 
@@ -90,7 +92,7 @@ def _heads() -> _Broken:
         "1: a varint of 6 bytes",
         EXAMPLE.change(dims=b"\x80\x80\x80\x80\x80\x01"),
     )
-    yield "mode", CORRUPT, "3.1: mode 5", EXAMPLE.change(coding=b"\x05")
+    yield "mode", CORRUPT, "3.1: mode 6", EXAMPLE.change(coding=b"\x06")
     yield "coder", CORRUPT, "3: coder 2", EXAMPLE.change(coding=b"\x22")
     yield "restored_type", CORRUPT, "3.2: restored type 9", EXAMPLE.change(types=b"\x09")
     yield "stored_type", CORRUPT, "3.2: stored type 9", EXAMPLE.change(types=b"\x91")
@@ -489,6 +491,36 @@ def _rans() -> _Broken:
         CORRUPT,
         "4.6: bytes for a sequence without symbols",
         empty.with_payload(bytes(16)),
+    )
+
+
+def _trellis() -> _Broken:
+    yield (
+        "trellis_axis",
+        CORRUPT,
+        "3: paths along axis 1 of 1",
+        TRELLIS.change(scales=b"\1" + HALF.astype("<f2").tobytes()),
+    )
+    codes = TRELLIS.truth
+    assert isinstance(codes, CodedTensor)
+    yield (
+        "trellis_no_scale",
+        CORRUPT,
+        "3.1: a trellis without a scale",
+        coded(replace(codes, dtype="int8", scale=None), Mode.TRELLIS),
+    )
+    book = np.array([0, 2], np.float32)
+    yield (
+        "trellis_codebook",
+        CORRUPT,
+        "3.1: a trellis with a codebook",
+        coded(replace(codes, codes=np.zeros((2, 2), np.uint8), codebook=book), Mode.TRELLIS),
+    )
+    yield (
+        "trellis_streams",
+        CORRUPT,
+        "3.1: rANS on a trellis with 4 streams",
+        coded(codes, Mode.TRELLIS, coder=Coder.RANS).change(layout=b"\x11"),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.packfile.layout import Coder, Mode
 from edgekit.tensors import StoredTensor
-from tests.golden.accepted import WORKED_EXAMPLE, grid, signed
+from tests.golden.accepted import WORKED_EXAMPLE, WORKED_TRELLIS, grid, signed
 from tests.golden.building import File, coded, packed, stored
 
 CORRUPT, TRUNCATED, VERSION = "CorruptError", "TruncatedError", "VersionError"
@@ -20,6 +20,7 @@ CHECKSUM, LIMIT = "ChecksumError", "LimitError"
 
 EXAMPLE = WORKED_EXAMPLE
 GOOD = File((EXAMPLE,))
+TRELLIS = WORKED_TRELLIS
 RAW = stored(StoredTensor("w", "float32", np.array([1, 2, 3], np.float32)))
 RANS = coded(grid(signed(1, 2, 1, 3, 1, 1)), Mode.DIRECT, coder=Coder.RANS)
 
@@ -200,6 +201,12 @@ def _packed_sections() -> Iterator[tuple[str, str, str, File | bytes]]:
         CORRUPT,
         "3.1: rANS without feature bit 0",
         File((RANS,), header={"features": 0}),
+    )
+    yield (
+        "trellis_feature",
+        CORRUPT,
+        "3.1: a trellis without feature bit 1",
+        File((TRELLIS,), header={"features": 0}),
     )
     yield (
         "payload_longer",

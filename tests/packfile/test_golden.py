@@ -97,5 +97,9 @@ def test_all_modes_and_coders_are_among_the_vectors() -> None:
     assert seen == {
         ("RAW", "HUFFMAN"),
         ("CONSTANT", "HUFFMAN"),
-        *((mode, coder) for mode in ("DIRECT", "GAP", "MASK") for coder in ("HUFFMAN", "RANS")),
+        *(
+            (mode, coder)
+            for mode in ("DIRECT", "GAP", "MASK", "TRELLIS")
+            for coder in ("HUFFMAN", "RANS")
+        ),
     }

@@ -11,8 +11,10 @@ import pytest
 
 from edgekit import errors
 from edgekit.codec import canonical_codes, crc32c, huffman, rans, runs
+from edgekit.codec.trellis import TAPS
 from edgekit.packfile import layout, open_packfile
-from tests.golden.accepted import WORKED_EXAMPLE, WORKED_RANS
+from edgekit.tensors import CodedTensor
+from tests.golden.accepted import WORKED_EXAMPLE, WORKED_RANS, WORKED_TRELLIS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
@@ -238,18 +240,41 @@ def test_the_steps_of_the_rans_example_are_the_formula() -> None:
     assert len(steps) == 6
 
 
-@pytest.mark.parametrize(("name", "count"), [("worked_example", "eight"), ("worked_rans", "six")])
-def test_the_worked_example_restores_the_weights_of_the_text(name: str, count: str) -> None:
+def test_the_trellis_example_is_what_its_record_says() -> None:
+    steps, record = tables("5.2")
+
+    stated = bytes.fromhex("".join(column(record, "Bytes")))
+    assert stated == WORKED_TRELLIS.record
+    assert crc32c(WORKED_TRELLIS.payload).to_bytes(4, "little").hex(" ") in column(record, "Bytes")
+    assert f"the chunk `{WORKED_TRELLIS.payload.hex(' ')}`" in TEXT
+    codes: list[int] = []
+    for row in steps:
+        before = [codes[-back] if back <= len(codes) else None for back, _ in TAPS]
+        bits = [(code or 0) >> place & 1 for code, (_, place) in zip(before, TAPS, strict=True)]
+        assert [row[f"p{back}"] for back, _ in TAPS] == [
+            "" if code is None else str(code) for code in before
+        ]
+        assert [int(row[f"Bit of p{back}"]) for back, _ in TAPS] == bits
+        assert int(row["Sum mod 2"]) == sum(bits) % 2
+        codes.append(2 * int(row["s"]) + sum(bits) % 2)
+        assert int(row["c"]) == codes[-1]
+    truth = WORKED_TRELLIS.truth
+    assert isinstance(truth, CodedTensor)
+    assert codes == truth.codes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [*enumerate(("worked_example", "worked_rans", "worked_trellis"))]
+)
+def test_the_worked_example_restores_the_weights_of_the_text(place: int, name: str) -> None:
     path = ROOT / "tests" / "golden" / "accept" / f"{name}.ekp"
-    sentence = re.search(
-        rf"{count} weights, (.*), is stored as the codes (.*) with the scale", TEXT
-    )
-    assert sentence
+    sentences = re.findall(r"weights, (.*), is stored as the codes (.*) with the scale", TEXT)
     weights, codes = (
-        [float(word) for word in re.split(r",? and |, ", words)] for words in sentence.groups()
+        [float(word) for word in re.split(r",? and |, ", words)] for words in sentences[place]
     )
 
     packed = open_packfile(path)
 
     assert packed.weights()["w"].tolist() == weights
     assert [value / 0.5 for value in weights] == codes
+    assert len(sentences) == 3

@@ -104,8 +104,8 @@ def test_a_future_major_version_says_what_to_do() -> None:
 
 
 def test_an_unknown_feature_says_what_to_do() -> None:
-    with pytest.raises(VersionError, match=r"feature bits 0x2; use a newer edgekit"):
-        open_packfile(File(header={"features": 2}).to_bytes())
+    with pytest.raises(VersionError, match=r"feature bits 0x4; use a newer edgekit"):
+        open_packfile(File(header={"features": 4}).to_bytes())
 
 
 def hostile_files() -> list[tuple[str, bytes]]:

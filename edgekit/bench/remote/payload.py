@@ -18,7 +18,7 @@ PACKAGE = Path(edgekit.__file__).parent
 _LEFT_OUT = ("cli", "compress", "embed", "export", "inspect", "report", "train")
 """Packages that a benchmark doesn't import."""
 
-_HEADERS = ("codec/kernels.h", "embed/edgekit_decode.h")
+_HEADERS = ("codec/kernels.h", "codec/trellis.h", "embed/edgekit_decode.h")
 """What compiling the decoder on the device takes."""
 
 
