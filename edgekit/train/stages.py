@@ -146,9 +146,10 @@ def _first_steps(
         found = calibration.codes_at(factor)
     except (DataError, PlanError):
         return {}
-    # Channels with large weights have longer steps, which training finds its own way around.
+    # Channels with large weights have longer steps, which training finds its own way around. On a
+    # trellis, levels that a code chooses among are two steps apart.
     return {
-        name: float(np.min(tensor.scale))
+        name: float(np.min(tensor.scale)) * (2 if tensor.on_trellis else 1)
         for name, tensor in found.coded.items()
         if tensor.scale is not None
     }

@@ -38,7 +38,7 @@ static ekd_result read_tensor(const uint8_t *data, size_t size, ekd_file *file,
     ekd__cursor body = {data, HEAD, HEAD + data[2] % (size - HEAD - TAIL)};
     file->data = data;
     file->bytes = size;
-    tensor->mode = (uint8_t)(EKD_DIRECT + (data[0] & 15) % 3);
+    tensor->mode = (uint8_t)(EKD_DIRECT + (data[0] & 15) % 4);
     tensor->coder = data[0] >> 4 & 1;
     tensor->restored = EKD_TYPE_F32;
     tensor->streams = tensor->coder ? 1 : streams[data[1] % 3];

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgekit.codec.trellis import join_trellis
+from edgekit.packfile import layout
 from edgekit.packfile.layout import Coder, Mode
 from tests.golden.accepted import grid, laplacian
 from tests.golden.building import File, Tensor, coded, varint
@@ -37,6 +40,11 @@ def chunk_seed(tensor: Tensor, mode: Mode, coder: Coder, streams: int) -> bytes:
     return bytes(head) + (rows - 1).to_bytes(2, "little") + record + tensor.payload + bytes(32)
 
 
+def on_trellis(symbols: NDArray[np.int8], axis: int) -> NDArray[np.int8]:
+    """The codes of some symbols, in one chunk."""
+    return join_trellis(symbols.view(np.uint8), axis, symbols.size).view(np.int8)
+
+
 def scaled_seeds(mode: Mode, streams: int) -> Iterator[tuple[str, bytes]]:
     """A matrix with a scale for each column, and one with an exception for a row."""
     codes = laplacian(7 * 300, 3, zeros=0.6).reshape(300, 7)
@@ -48,7 +56,8 @@ def scaled_seeds(mode: Mode, streams: int) -> Iterator[tuple[str, bytes]]:
         ("columns", 1, columns, (2 | 8, b"\1" + columns.astype("<f2").tobytes())),
         ("row", 0, row, (3 | 8, exceptions)),
     ):
-        matrix = grid(codes, scale.astype(np.float32), axis=axis)
+        followed = on_trellis(codes, axis) if mode is Mode.TRELLIS else codes
+        matrix = grid(followed, scale.astype(np.float32), axis=axis)
         tensor = coded(matrix, mode, streams=streams, chunk_log2=14, scales=scales)
         yield name, chunk_seed(tensor, mode, Coder.HUFFMAN, streams)
 
@@ -68,14 +77,16 @@ def main(words: list[str]) -> None:
         shutil.copy(vector, folder / "file" / f"{vector.parent.name}_{vector.name}")
     for spread in (0.6, 2.0):
         (folder / "file" / f"pairs_{spread:.0f}").write_bytes(pair_seed(spread))
-    for mode, streams in itertools.product((Mode.DIRECT, Mode.GAP, Mode.MASK), STREAMS):
+    for mode, streams in itertools.product(layout.CODED_MODES, STREAMS):
         for name, seed in scaled_seeds(mode, streams):
             (folder / "chunk" / f"{mode.name}_{streams}_{name}".lower()).write_bytes(seed)
     for mode, count, (spread, zeros) in itertools.product(
-        (Mode.DIRECT, Mode.GAP, Mode.MASK), ELEMENTS, ((1.0, 0.0), (3.0, 0.7), (20.0, 0.3))
+        layout.CODED_MODES, ELEMENTS, ((1.0, 0.0), (3.0, 0.7), (20.0, 0.3))
     ):
         codes = laplacian(count, spread, zeros=zeros)
         codes[0] = np.int8(1)  # a sequence with a symbol
+        if mode is Mode.TRELLIS:
+            codes = on_trellis(codes, 0)
         for coder, streams in (
             (Coder.HUFFMAN, 1),
             *((Coder.HUFFMAN, n) for n in (4, 8)),

@@ -72,7 +72,7 @@ test("tensors decode in any order", async () => {
 });
 
 test("damage anywhere is noticed", async () => {
-  for (const vector of ["mask_four_streams", "rans_gap", "channels_exceptions"]) {
+  for (const vector of ["mask_four_streams", "rans_gap", "channels_exceptions", "trellis"]) {
     const good = await readFile(new URL(`accept/${vector}.ekp`, GOLDEN));
     for (let at = 0; at < good.length; at++) {
       const bad = Uint8Array.from(good);
