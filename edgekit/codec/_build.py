@@ -38,8 +38,7 @@ size_t ekk_encode_stream(const uint8_t *symbols, size_t count, const uint16_t *c
 size_t ekk_encode_rans(const uint8_t *symbols, size_t count, const uint16_t *frequencies,
                        uint8_t *out, size_t room);
 void ekk_search_trellis(const double *wanted, const double *weights, const uint8_t *begins,
-                        size_t paths, size_t count, int limit, uint64_t *bits, int8_t *work,
-                        int8_t *codes);
+                        size_t paths, size_t count, int limit, int8_t *work, int8_t *codes);
 """
 
 # The decoder's own CRC-32C is small; here it uses the kernels' fast one, and their look-up.

@@ -144,8 +144,7 @@ def search_trellis(
 ) -> NDArray[np.int8]:
     """The nearest codes along each path of a trellis (chapter 4.7)."""
     paths, count = wanted.shape
-    codes = np.empty(wanted.shape, np.int8)
-    bits, work = np.empty(count, np.uint64), np.empty(5 * count, np.int8)
+    codes, work = np.empty(wanted.shape, np.int8), np.empty(69 * count, np.int8)
     lib.ekk_search_trellis(
         ffi.from_buffer("double[]", np.ascontiguousarray(wanted, np.float64)),
         ffi.from_buffer("double[]", np.ascontiguousarray(weights, np.float64)),
@@ -153,7 +152,6 @@ def search_trellis(
         paths,
         count,
         limit,
-        _write("uint64_t[]", bits),
         _write("int8_t[]", work),
         _write("int8_t[]", codes),
     )

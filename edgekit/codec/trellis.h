@@ -30,20 +30,19 @@ static int8_t ekk_nearest(double wanted, int subset, int limit) {
     return (int8_t)(code > highest ? highest : code < lowest ? lowest : code);
 }
 
-/* Viterbi's algorithm along one path. `bits` has room for the second bits by which the states are
-   reached at each element, `work` for four codes and the state before a new beginning. */
+/* Viterbi's algorithm along one path. For each element `work` has room for four codes, the state
+   before a new beginning, and the second bits by which the states are reached. */
 static void ekk_search_path(const double *wanted, const double *weights, const uint8_t *begins,
-                            size_t count, int limit, uint64_t *bits, int8_t *work, int8_t *codes) {
+                            size_t count, int limit, int8_t *work, int8_t *codes) {
     enum { HALF = EKK_STATES / 2 };
     int8_t *nearest = work;
-    uint8_t *ends = (uint8_t *)work + 4 * count;
-    double costs[EKK_STATES], reached[EKK_STATES], errors[4], number, distance;
+    uint8_t *ends = (uint8_t *)work + 4 * count, *seconds = ends + count;
+    double costs[EKK_STATES], with_0[EKK_STATES], with_1[EKK_STATES], errors[4], number, distance;
     unsigned state, subset;
     size_t i;
     for (state = 0; state < EKK_STATES; state++)
         costs[state] = state ? INFINITY : 0;
-    for (i = 0; i < count; i++, nearest += 4) {
-        uint64_t second = 0;
+    for (i = 0; i < count; i++, nearest += 4, seconds += EKK_STATES) {
         number = wanted[i] > -1024 ? wanted[i] < 1024 ? wanted[i] : 1024 : -1024;
         for (subset = 0; subset < 4; subset++) {
             nearest[subset] = ekk_nearest(number, (int)subset, limit);
@@ -56,31 +55,35 @@ static void ekk_search_path(const double *wanted, const double *weights, const u
             for (state = 1; state < EKK_STATES; state++)
                 costs[state] = INFINITY;
         }
-        for (state = 0; state < EKK_STATES; state++) {
-            unsigned low = state / HALF;
-            double with_0 = costs[ekk_origin(state, 0)] + errors[low];
-            double with_1 = costs[ekk_origin(state, 1)] + errors[low | 2];
-            reached[state] = with_1 < with_0 ? with_1 : with_0;
-            second |= (uint64_t)(with_1 < with_0) << state;
+        /* In loops of their own, so that a compiler takes the smaller of two without a branch. */
+        for (state = 0; state < HALF; state++) {
+            with_0[state] = costs[ekk_origin(state, 0)] + errors[0];
+            with_1[state] = costs[ekk_origin(state, 1)] + errors[2];
         }
-        bits[i] = second;
+        for (; state < EKK_STATES; state++) {
+            with_0[state] = costs[ekk_origin(state, 0)] + errors[1];
+            with_1[state] = costs[ekk_origin(state, 1)] + errors[3];
+        }
         for (state = 0; state < EKK_STATES; state++)
-            costs[state] = reached[state];
+            costs[state] = with_1[state] < with_0[state] ? with_1[state] : with_0[state];
+        for (state = 0; state < EKK_STATES; state++)
+            seconds[state] = with_1[state] < with_0[state];
     }
     for (state = ekk_cheapest(costs); i-- > 0;) {
-        unsigned second = bits[i] >> state & 1;
+        unsigned second;
+        seconds -= EKK_STATES;
+        second = seconds[state];
         codes[i] = work[4 * i + (state / HALF | second << 1)];
         state = begins[i] ? ends[i] : ekk_origin(state, second);
     }
 }
 
-/* All paths, each of `count` elements behind the one before; room for one path: `count` in bits,
-   5 * count in work. */
+/* All paths, each of `count` elements behind the one before. work has room for 69 * count. */
 static void ekk_search_trellis(const double *wanted, const double *weights, const uint8_t *begins,
-                               size_t paths, size_t count, int limit, uint64_t *bits, int8_t *work,
+                               size_t paths, size_t count, int limit, int8_t *work,
                                int8_t *codes) {
     for (; paths; paths--, wanted += count, begins += count, codes += count)
-        ekk_search_path(wanted, weights, begins, count, limit, bits, work, codes);
+        ekk_search_path(wanted, weights, begins, count, limit, work, codes);
 }
 
 #endif

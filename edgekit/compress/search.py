@@ -20,7 +20,7 @@ from edgekit.errors import CheckFailedError, PlanError
 _BITS_ROUNDS = 8
 _MOST_BITS_ROUNDS = 14
 """As long as no grid has met a bound on bits."""
-_AIM, _NEAR = 0.9988, 0.997
+_AIM, _NEAR = 0.9985, 0.995
 """Shares of a bound on bits: what is aimed at, lest a trial passes the bound, and what will do."""
 _DIVERGENCE_ROUNDS = 6
 _QUALITY_ROUNDS = 7
@@ -69,7 +69,7 @@ def within_size(
 def within_entropy(calibration: Calibration, bits_per_weight: float) -> Calibrated:
     """The finest grids whose codes, fed errors included, take at most so many bits of entropy.
 
-    All bits that there are go where they hurt least; to 0.3 % where there are codes enough. Raises
+    All bits that there are go where they hurt least; to 0.5 % where there are codes enough. Raises
     CheckFailedError where even the coarsest grid takes more, its code tables counted.
     """
     weights = calibration.weight_count
@@ -172,7 +172,9 @@ def _within_bits(
     damping: float | None = None
     # What the nearest codes take: too few, and too many.
     lower, upper = -math.inf, math.inf
-    wanted = most
+    wanted = min(max(most, coarsest), finest)
+    if coarsest < wanted < finest:
+        wanted += _AIM * most - taken(calibration.sketch_at(calibration.factor_for(wanted)))
     for turn in range(_MOST_BITS_ROUNDS):
         if best is not None and turn >= _BITS_ROUNDS:
             break
