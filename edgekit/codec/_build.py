@@ -56,7 +56,7 @@ ffibuilder.cdef(_declarations() + _KERNELS)
 ffibuilder.set_source(
     "edgekit.codec._native",
     _SOURCE,
-    # Relative to the project, as setuptools wants them; a change of either rebuilds the module.
+    # Relative to the project, as setuptools wants them; a change of any rebuilds the module.
     include_dirs=["edgekit/codec", "edgekit/embed"],
     depends=[
         "edgekit/codec/kernels.h",

@@ -58,16 +58,17 @@ def path_steps(layer: Layer, factor: float) -> NDArray[np.float32] | None:
     """Twice the steps of the grid that a trellis runs on: they take as many bits.
 
     None where the layer errs less without: its codes are half as large then, and hold larger
-    weights. Nor do paths gain where a step is larger than most weights.
+    weights; and filters whose weights are below a step gain nothing from paths, which larger
+    filters lead through levels far from 0.
     """
-    if not layer.has_paths:
+    if not layer.has_paths or layer.limit < 3:
         return None
     # The nearest code of the half that the trellis allows may be one farther.
     doubled = _steps(layer, factor, (layer.limit - 1) / 2)
-    spread, free = np.mean(np.square(layer.weights)), channel_steps(layer, factor)
-    error = DISTORTION * np.mean(np.square(doubled))
-    is_better = error < min(spread * DISTORTION, np.mean(np.square(free)))
-    return doubled if is_better else None
+    spread = DISTORTION * np.mean(np.square(layer.weights, dtype=np.float64), axis=1)
+    free = np.square(channel_steps(layer, factor), dtype=np.float64)
+    error = DISTORTION * np.mean(np.square(doubled, dtype=np.float64))
+    return doubled if error < np.mean(np.minimum(free, spread)) else None
 
 
 def _steps(layer: Layer, factor: float, reach: float) -> NDArray[np.float32]:

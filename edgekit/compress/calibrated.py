@@ -75,7 +75,7 @@ _IN_TURN_INPUTS, _LARGE_INPUTS = 256, 100
 _HELD_BYTES = 64 * 2**20
 """Of what one layer sees of all inputs, in each of the model's two forms, in a walk."""
 _LEAST_PATH, _LEAST_ON_TRELLIS = 16, 4096
-"""Outputs and weights of a layer whose codes may follow a trellis."""
+"""Outputs and weights that a layer has at least whose codes may follow a trellis."""
 _SEED = 0
 
 

@@ -75,11 +75,12 @@ class TrellisLevels:
 
     def nearest(self, wanted: NDArray[Any], column: int | None = None, /) -> NDArray[np.int8]:
         """As Levels says; the nearest in the squares of weights, path by path."""
-        paths, begins = (wanted / _along(self.steps, wanted)).T, self.begins.T
+        paths = (wanted / _along(self.steps, wanted)).T
+        begins = self.begins.T[: len(paths)]
         if wanted.ndim == 1:
             if column is None:
                 raise ValueError("a path is that of an input")
-            paths, begins = paths[None], begins[column][None]
+            paths, begins = paths[None], self.begins.T[column][None]
         weights = np.square(self.steps, dtype=np.float64)
         codes = search_trellis(paths, weights, begins, self.limit)
         return np.ascontiguousarray(codes.T.reshape(wanted.shape))

@@ -25,7 +25,7 @@ class Fidelity:
     method: uniform, codebook, or for a stored tensor its number format; "constant" where all
         elements are equal.
     bits: a code's or stored number's nominal width. sparsity: share of exact zeros after.
-    entropy_bits: zero-order entropy of the codes, bits an element; a stored number's width.
+    entropy_bits: zero-order entropy of what is coded, bits an element; a stored number's width.
     relative_error: root of the mean squared error over that of the mean squared weight.
     """
 
@@ -195,8 +195,10 @@ def _coding(weight: Weight, tensor: CompressedTensor) -> tuple[str, int, float]:
         entropy = bits_per_code(tensor.symbols)
         if tensor.codebook is not None:
             return "codebook", max(1, int(np.ceil(np.log2(tensor.codebook.size)))), entropy
-        largest = int(np.abs(tensor.symbols.astype(np.int16)).max(initial=1))
-        return "trellis" if tensor.on_trellis else "uniform", largest.bit_length() + 1, entropy
+        symbols = tensor.symbols.astype(np.int16)
+        # -64 takes as many bits as 63 does.
+        largest = int(np.where(symbols < 0, -symbols - tensor.on_trellis, symbols).max(initial=1))
+        return "uniform", largest.bit_length() + 1, entropy
     return _stored(weight, tensor)
 
 

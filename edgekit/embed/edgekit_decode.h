@@ -1762,7 +1762,7 @@ static void ekd__join_neighbours(uint8_t *codes, size_t count, uint32_t channel,
 /* Chapter 4.7: symbols become codes, each by those before it on its path in the chunk. */
 static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, uint8_t *codes) {
     static const uint8_t taps[4][2] = {{1, 0}, {2, 1}, {4, 1}, {6, 0}}; /* back, place of the bit */
-    const size_t row = ekd__behind(tensor), count = chunk->elements;
+    const uint32_t row = ekd__behind(tensor), count = chunk->elements;
     const uint32_t channels = tensor->dims[tensor->axis];
     uint32_t channel = (uint32_t)(chunk->first / row % channels);
     size_t from, to, i;

@@ -119,7 +119,7 @@ def encode_codes(codes: NDArray[np.uint8], coder: Coder, *, zero_is_zero: bool) 
     if np.count_nonzero(counts) <= 1 and codes.size <= layout.MAX_CONSTANT_ELEMENTS:
         return encode_elements(codes, 1)
     candidates = _candidates(codes, counts, coder, zero_is_zero=zero_is_zero)
-    return _smallest(codes, candidates) or _encode_raw(codes, 1)
+    return _smallest(codes, candidates, _raw_bytes(codes.size)) or _encode_raw(codes, 1)
 
 
 def encode_trellis(codes: NDArray[np.int8], axis: int, coder: Coder) -> Coding:
@@ -128,20 +128,23 @@ def encode_trellis(codes: NDArray[np.int8], axis: int, coder: Coder) -> Coding:
     As other codes where that isn't smaller. Raises UsageError for codes that don't follow it.
     """
     symbols = split_trellis(codes, axis).reshape(-1)
-    counts = histogram(symbols)
-    found = None
-    if np.count_nonzero(counts) > 1:
-        candidates = [
-            _candidate(Mode.TRELLIS, each, symbols.size, counts) for each in _coders(coder)
-        ]
-        found = _smallest(symbols, candidates)
-    return found or encode_codes(codes.reshape(-1).view(np.uint8), coder, zero_is_zero=True)
+    flat = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
+    counts, all_counts = histogram(symbols), histogram(flat)
+    if np.count_nonzero(all_counts) <= 1:
+        return encode_codes(flat, coder, zero_is_zero=True)
+    followed = [_candidate(Mode.TRELLIS, each, symbols.size, counts) for each in _coders(coder)]
+    found = _smallest(symbols, followed, _raw_bytes(symbols.size))
+    most = _raw_bytes(symbols.size) if found is None else found.coded_bytes
+    free = _candidates(flat, all_counts, coder, zero_is_zero=True)
+    return _smallest(flat, free, most) or found or _encode_raw(flat, 1)
 
 
-def _smallest(sequence: NDArray[np.uint8], candidates: Iterable[_Candidate]) -> Coding | None:
-    """The smallest of codings that are smaller than raw ones, if there is one."""
+def _smallest(
+    sequence: NDArray[np.uint8], candidates: Iterable[_Candidate], most_bytes: int
+) -> Coding | None:
+    """The smallest of codings that are smaller than `most_bytes`, if there is one."""
     best: Coding | None = None
-    best_bytes = _raw_bytes(sequence.size)
+    best_bytes = most_bytes
     for candidate in sorted(candidates, key=lambda candidate: candidate.least_bytes):
         if candidate.least_bytes < best_bytes:
             coding = _encode(sequence, candidate)

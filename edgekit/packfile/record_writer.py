@@ -76,7 +76,10 @@ def encode_tensor(tensor: CompressedTensor, coder: Coder) -> EncodedTensor:
 
 def _coding(tensor: CodedTensor, coder: Coder) -> Coding:
     if tensor.on_trellis:
-        return encode_trellis(tensor.codes.view(np.int8), tensor.axis, coder)
+        try:
+            return encode_trellis(tensor.codes.view(np.int8), tensor.axis, coder)
+        except UsageError as error:
+            raise UsageError(f"tensor {tensor.name}: {error}") from error
     codes = np.ascontiguousarray(tensor.codes).reshape(-1).view(np.uint8)
     return encode_codes(codes, coder, zero_is_zero=_zero_is_zero(tensor.codebook))
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgekit.codec import trellis
 from edgekit.codec.trellis import DISTORTION, join_trellis, reach, search_trellis, split_trellis
 from edgekit.errors import UsageError
 
@@ -129,4 +128,3 @@ def test_numbers_out_of_range_take_the_outermost_codes() -> None:
     assert codes[0, :4].tolist() == [126, -126, 126, -126]
     assert codes.dtype == np.int8
     assert abs(int(codes[0, 4])) <= 127
-    assert trellis.CHUNK_LOG2 == 18

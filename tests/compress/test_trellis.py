@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgekit.codec.trellis import CHUNK_LOG2, reach, split_trellis
+from edgekit.codec.trellis import CHUNK_LOG2, reach, search_trellis, split_trellis
 from edgekit.compress import calibrated
 from edgekit.compress.allocate import Layer, channel_steps, path_steps
 from edgekit.compress.calibrated import Calibration
@@ -21,9 +21,10 @@ from edgekit.compress.levels import GridLevels, TrellisLevels
 from edgekit.compress.pipeline import compress
 from edgekit.compress.search import within_entropy
 from edgekit.graph import load_graph
-from edgekit.packfile import open_packfile
+from edgekit.packfile import open_packfile, read_packfile
 from edgekit.runtime.forms import load
 from edgekit.runtime.verify import check_integrity
+from edgekit.tensors import CodedTensor
 from tests.onnx_files import make_model
 
 
@@ -105,6 +106,74 @@ def test_a_layer_goes_on_a_trellis_where_that_gains(rng: np.random.Generator) ->
     assert np.abs(weights / (steps / 2)[:, None]).max() < 127
 
 
+def test_filters_below_a_step_keep_a_layer_off(rng: np.random.Generator) -> None:
+    # Filters of many sizes, as folded normalisations make them: large ones would lead the paths.
+    sizes = np.exp(2 * rng.normal(size=(64, 1)))
+    weights = (rng.normal(size=(64, 100)) * sizes).astype(np.float32)
+    spread = float(weights.std())
+
+    assert path_steps(Layer(weights, 1.0, has_paths=True), 0.3 * spread) is None
+    alike = (rng.normal(size=(64, 100)) * spread).astype(np.float32)
+    assert path_steps(Layer(alike, 1.0, has_paths=True), 0.3 * spread) is not None
+    # A width of two bits has no room for a trellis.
+    assert path_steps(Layer(alike, 1.0, 1, has_paths=True), 0.3 * spread) is None
+
+
+def test_numpy_searches_where_nothing_is_compiled(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = rng.normal(0, 0.1, (20, 30)).astype(np.float32)
+    levels = TrellisLevels(rng.uniform(0.01, 0.03, 20).astype(np.float32), weights < -1)
+
+    compiled = error_feedback(weights, levels, np.eye(30), damping=0.1)
+    monkeypatch.setattr("edgekit.compress.levels.search_trellis", search_trellis)
+
+    assert np.array_equal(error_feedback(weights, levels, np.eye(30), damping=0.1), compiled)
+
+
+def test_steps_of_filters_weigh_their_errors(rng: np.random.Generator) -> None:
+    weights = rng.normal(0, 1, (200, 40)).astype(np.float32)
+    steps = np.where(np.arange(200) % 2, 0.2, 0.02).astype(np.float32)
+    levels = TrellisLevels(steps, reach(weights.shape, 0, 1 << CHUNK_LOG2) == 0)
+
+    off = np.square(levels.restored(levels.nearest(weights)) - weights).mean(axis=1) / steps**2
+
+    # Those of long steps are spared, at the others' cost.
+    assert off[steps > 0.1].mean() < 0.8 * off[steps < 0.1].mean()
+
+
+def test_layers_of_several_chunks_and_grouped_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "grouped": rng.normal(0, 0.1, (128, 32, 3, 3)).astype(np.float32),
+        "long": rng.normal(0, 0.1, (700, 400)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "grouped"], ["a"], group=4),
+        helper.make_node("GlobalAveragePool", ["a"], ["b"]),
+        helper.make_node("Flatten", ["b"], ["c"]),
+        helper.make_node("Gemm", ["c", "wide"], ["d"], transB=1),
+        helper.make_node("Gemm", ["d", "long"], ["y"], transB=1),
+    ]
+    weights["wide"] = rng.normal(0, 0.1, (400, 128)).astype(np.float32)
+    model = make_model(nodes, {"x": ("N", 128, 6, 6)}, {"y": ("N", 700)}, weights)
+    onnx.save(model, tmp_path / "m.onnx")
+    data = rng.normal(size=(20, 128, 6, 6)).astype(np.float32)
+
+    report = compress(
+        tmp_path / "m.onnx",
+        tmp_path / "m.ekp",
+        goal=Goal(bits_per_weight=4.0),
+        calibration=data,
+    )
+
+    modes = {layer.fidelity.name: layer.mode for layer in report.layers}
+    assert modes == {"grouped": "direct", "long": "trellis", "wide": "trellis"}
+    (record,) = (one for one in open_packfile(tmp_path / "m.ekp").records if one.shape[0] == 700)
+    assert len(record.chunks) == 2
+    assert check_integrity(tmp_path / "m.ekp").tensors == 3
+
+
 def test_files_hold_what_follows_a_trellis(
     path: Path, data: NDArray[np.float32], tmp_path: Path
 ) -> None:
@@ -114,7 +183,13 @@ def test_files_hold_what_follows_a_trellis(
 
     modes = {layer.fidelity.name: layer.mode for layer in report.layers}
     assert modes == {"filters": "trellis", "dense": "trellis", "last": "trellis"}
-    assert {layer.fidelity.method for layer in report.layers} == {"trellis"}
+    assert {layer.fidelity.method for layer in report.layers} == {"uniform"}
+    for layer, tensor in zip(report.layers, read_packfile(tmp_path / "m.ekp").tensors, strict=True):
+        assert isinstance(tensor, CodedTensor)
+        # The bits of the symbols, which are one less than those of the codes.
+        lowest, highest = int(tensor.symbols.min()), int(tensor.symbols.max())
+        half = 2 ** (layer.fidelity.bits - 1)
+        assert half // 2 < max(-lowest, highest + 1) <= half
     packed = open_packfile(tmp_path / "m.ekp")
     taken = sum(record.payload_bytes for record in packed.records)
     elements = sum(record.elements for record in packed.records)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgekit.codec.survey import histogram
+from edgekit.codec.trellis import join_trellis
 from edgekit.errors import OutputError, UsageError
 from edgekit.packfile import encode, open_packfile, pack, read_packfile, read_weights, writer
 from edgekit.packfile.layout import Coder, Feature, Mode, ScaleKind
@@ -158,6 +160,36 @@ def test_the_rans_coder_makes_the_smaller_file(rng: np.random.Generator) -> None
     assert not open_packfile(huffman).container.features
 
 
+def on_trellis(symbols: NDArray[np.int8], axis: int) -> CodedTensor:
+    codes = join_trellis(symbols.view(np.uint8), axis, 1 << 18).view(np.int8)
+    return CodedTensor("w", "float32", codes, HALF, axis, on_trellis=True)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_axis_of_a_trellis_comes_back(rng: np.random.Generator, axis: int) -> None:
+    tensor = on_trellis(np.rint(rng.normal(0, 4, (30, 40))).astype(np.int8), axis)
+
+    (back,) = open_packfile(pack(CompressedModel((tensor,), b"", {}))).model().tensors
+
+    assert isinstance(back, CodedTensor)
+    assert (back.on_trellis, back.axis) == (True, axis)
+    assert np.array_equal(back.codes, tensor.codes)
+
+
+def test_a_trellis_is_not_taken_where_another_mode_is_smaller() -> None:
+    # Codes of 0 but for a few: a Huffman code takes a bit for each symbol, gaps much less.
+    symbols = np.zeros((200, 40), np.int8)
+    symbols[190:, :2] = 3
+    tensor = on_trellis(symbols, 0)
+
+    packed = open_packfile(pack(CompressedModel((tensor,), b"", {})))
+
+    assert packed.records[0].mode is Mode.GAP
+    (back,) = packed.model().tensors
+    assert isinstance(back, CodedTensor)
+    assert np.array_equal(back.codes, tensor.codes)
+
+
 def test_a_sparse_mode_is_not_taken_where_code_0_is_no_zero(rng: np.random.Generator) -> None:
     codes = laplacian(rng, 5000, 3, 0.9).view(np.uint8)
     book = np.linspace(-1, 1, 256, dtype=np.float32)
@@ -248,6 +280,14 @@ def test_the_manifest_may_not_hold_nan() -> None:
         (
             (CodedTensor("a", "float32", np.zeros(2, np.uint8), HALF, 0, np.zeros(0, np.float32)),),
             "codebook",
+        ),
+        (
+            (CodedTensor("a", "float32", np.ones(3, np.int8), HALF, on_trellis=True),),
+            "tensor a: .* trellis",
+        ),
+        (
+            (CodedTensor("a", "int8", np.zeros(3, np.int8), None, on_trellis=True),),
+            "only codes on a grid",
         ),
     ],
 )
