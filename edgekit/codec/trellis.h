@@ -80,8 +80,7 @@ static void ekk_search_path(const double *wanted, const double *weights, const u
 
 /* All paths, each of `count` elements behind the one before. work has room for 69 * count. */
 static void ekk_search_trellis(const double *wanted, const double *weights, const uint8_t *begins,
-                               size_t paths, size_t count, int limit, int8_t *work,
-                               int8_t *codes) {
+                               size_t paths, size_t count, int limit, int8_t *work, int8_t *codes) {
     for (; paths; paths--, wanted += count, begins += count, codes += count)
         ekk_search_path(wanted, weights, begins, count, limit, work, codes);
 }
