@@ -1678,8 +1678,7 @@ ekd_result ekd_begin(const ekd_file *file, const ekd_tensor *tensor, void *work,
     decoder->table = (uint8_t *)work;
     decoder->table_bytes = work_bytes;
 #ifndef EKD_NO_FLOAT
-    if (tensor->scale_kind >= 2)
-        ekd__rewind_scales(file, tensor, &decoder->scales);
+    ekd__rewind_scales(file, tensor, &decoder->scales);
     if (work_bytes >= EKD_WORK_SMALL + 1024 && tensor->stored == EKD_TYPE_CODE) {
         decoder->weights = (float *)work;
         decoder->table += 1024;
@@ -1777,7 +1776,7 @@ static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, 
     for (from = 0, to = row - chunk->first % row; from < count; from = to, to += row) {
         to = to < count ? to : count;
         for (i = 0; i < 4 && taps[i][0] <= channel; i++)
-            ekd__add_bits(codes, from, to, taps[i][0] * row, taps[i][1]);
+            ekd__add_bits(codes, from, to, (size_t)taps[i][0] * row, taps[i][1]);
         channel = channel + 1 < channels ? channel + 1 : 0;
     }
 }
