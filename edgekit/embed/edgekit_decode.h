@@ -1735,6 +1735,30 @@ static uint32_t ekd__behind(const ekd_tensor *tensor) {
     return behind;
 }
 
+/* Chapter 4.7: symbols become codes, each by those before it on its path in the chunk. */
+#ifdef EKD_NO_FAST
+static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, uint8_t *codes) {
+    static const uint8_t backs[4] = {1, 2, 4, 6};
+    const uint32_t row = ekd__behind(tensor), count = chunk->elements;
+    /* In a row as long as the chunk no element has another before it. */
+    const uint32_t channels = row < count ? tensor->dims[tensor->axis] : 1;
+    uint32_t channel = chunk->first / row % channels, left = row - chunk->first % row;
+    uint32_t i, k, back;
+    for (i = 0; i < count; i++) {
+        unsigned bits = 0;
+        for (k = 0; k < 4 && backs[k] <= channel; k++) {
+            back = backs[k] * row;
+            if (i >= back)
+                bits ^= (unsigned)codes[i - back] >> (6 >> k & 1);
+        }
+        codes[i] = (uint8_t)((unsigned)codes[i] << 1 | (bits & 1));
+        if (!--left) {
+            left = row;
+            channel = channel + 1 < channels ? channel + 1 : 0;
+        }
+    }
+}
+#else
 /* A bit of the codes `back` elements before `from` and behind, added to the lowest of these. */
 static void ekd__add_bits(uint8_t *codes, size_t from, size_t to, size_t back, unsigned place) {
     size_t i;
@@ -1758,7 +1782,7 @@ static void ekd__join_neighbours(uint8_t *codes, size_t count, uint32_t channel,
     }
 }
 
-/* Chapter 4.7: symbols become codes, each by those before it on its path in the chunk. */
+/* Row by row, of which a compiler takes many codes at once. */
 static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, uint8_t *codes) {
     static const uint8_t taps[4][2] = {{1, 0}, {2, 1}, {4, 1}, {6, 0}}; /* back, place of the bit */
     const uint32_t row = ekd__behind(tensor), count = chunk->elements;
@@ -1780,6 +1804,7 @@ static void ekd__join_trellis(const ekd_tensor *tensor, const ekd_chunk *chunk, 
         channel = channel + 1 < channels ? channel + 1 : 0;
     }
 }
+#endif
 
 ekd_result ekd_decode_chunk(ekd_decoder *decoder, const ekd_chunk *chunk, uint8_t *out,
                             size_t out_bytes) {
