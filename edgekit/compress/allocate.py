@@ -72,7 +72,7 @@ def path_steps(layer: Layer, factor: float) -> NDArray[np.float32] | None:
 
 
 def _steps(layer: Layer, factor: float, reach: float) -> NDArray[np.float32]:
-    """The steps at a factor, no smaller than `reach` of them hold a channel's largest weight."""
+    """The steps at a factor, or so long that `reach` of them hold a channel's largest weight."""
     step = factor / np.sqrt(layer.curvature)
     largest = np.abs(layer.weights).max(axis=1, initial=0.0)
     half = np.finfo(np.float16)

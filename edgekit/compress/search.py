@@ -174,6 +174,7 @@ def _within_bits(
     lower, upper = -math.inf, math.inf
     wanted = min(max(most, coarsest), finest)
     if coarsest < wanted < finest:
+        # Layers rounded alone take about as much, and are rounded faster.
         wanted += _AIM * most - taken(calibration.sketch_at(calibration.factor_for(wanted)))
     for turn in range(_MOST_BITS_ROUNDS):
         if best is not None and turn >= _BITS_ROUNDS:
