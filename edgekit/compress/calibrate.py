@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto, helper
 from edgekit.arrays import as_type
 from edgekit.compress.answers import Answers, one_output
 from edgekit.compress.samples import Data, Samples, elements
+from edgekit.compress.views import Views
 from edgekit.errors import DataError, ModelFileError
 from edgekit.graph import Graph
 from edgekit.graph.inputs import input_types, sample_inputs
@@ -46,7 +47,9 @@ class Probe:
         self.input_name = names[0]
         self.output_names = _float_outputs(self.model)
         self.inputs = inputs
-        self.batches(inputs)
+        # Each batch is cast, so that what doesn't fit is told now.
+        for _ in self.batches(inputs):
+            pass
 
     def outputs(
         self,
@@ -66,7 +69,10 @@ class Probe:
         Those of floating-point numbers; the first one where there are none.
         """
         batches = list(self.values([], weights, inputs))
-        counts = [len(values[self.input_name]) for values in batches]
+        return self.joined(batches, [len(values[self.input_name]) for values in batches])
+
+    def joined(self, batches: Sequence[Mapping[str, NDArray[Any]]], counts: list[int]) -> Answers:
+        """The answers in the values of some batches. counts: inputs of each."""
         return tuple(
             one_output([values[name] for values in batches], counts).astype(np.float32)
             for name in self.output_names
@@ -76,7 +82,7 @@ class Probe:
         self,
         names: Sequence[str],
         weights: Mapping[str, NDArray[Any]] | None = None,
-        inputs: Data | None = None,
+        inputs: Data | Views | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """For each batch its inputs, the values of these names inside the model, its outputs."""
         inner = [name for name in dict.fromkeys(names) if name not in self._types]
@@ -97,33 +103,33 @@ class Probe:
     def runner(self) -> Callable[[], object]:
         """A function that runs the first input alone, in a session that stays open."""
         session = self.session(self.model, {})
-        feed = self.batches(self.inputs[: self._fixed or 1])[0].arrays
+        feed = next(self.batches(self.inputs[: self._fixed or 1])).arrays
         return lambda: session.run(list(self.output_names), feed)
 
-    def batches(self, inputs: Data) -> list[Samples]:
-        """Inputs cut into the batches that the model is run on, in its types.
+    def batches(self, inputs: Data | Views) -> Iterator[Samples]:
+        """Inputs cut into the batches that the model is run on, in its types, one at a time.
 
         What doesn't fill a batch of a fixed size is left out. Raises DataError where none is left,
         and for an array where the model has several inputs.
         """
-        if not isinstance(inputs, Samples):
-            if len(self._types) != 1:
-                raise DataError(
-                    f"the model has {len(self._types)} inputs ({', '.join(self._types)}); "
-                    "it needs an array for each, as in an .npz file"
-                )
-            inputs = Samples({self.input_name: inputs})
+        if not isinstance(inputs, Samples) and len(self._types) != 1:
+            raise DataError(
+                f"the model has {len(self._types)} inputs ({', '.join(self._types)}); "
+                "it needs an array for each, as in an .npz file"
+            )
         size = self._fixed or max(1, min(_BATCH, _BATCH_ELEMENTS // max(1, elements(inputs))))
         whole = len(inputs) - (len(inputs) % size if self._fixed else 0)
         if not whole:
             raise DataError(
                 f"the model wants batches of {size}, but there are {len(inputs)} inputs"
             )
-        return [
-            self._typed(inputs[start : min(start + size, whole)]) for start in range(0, whole, size)
-        ]
+        ends = range(size, whole + size, size)
+        return (self._typed(inputs[end - size : min(end, whole)]) for end in ends)
 
-    def _typed(self, batch: Samples) -> Samples:
+    def _typed(self, batch: Data) -> Samples:
+        if not isinstance(batch, Samples):
+            batch = Samples({self.input_name: batch})
+
         def typed(name: str, array: NDArray[Any]) -> NDArray[Any]:
             return as_type(array, self._types[name], f"input {name}")
 

@@ -17,7 +17,7 @@ A model that can't be walked through layer by layer has each rounded alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -33,6 +33,7 @@ from edgekit.compress.grids import Family, Grids
 from edgekit.compress.keep import Keep
 from edgekit.compress.layer_statistics import (
     LayerStatistics,
+    add_hessians,
     blend_hessians,
     blend_weights,
     joined,
@@ -47,7 +48,8 @@ from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.samples import Data, is_pictures
 from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
-from edgekit.compress.stages import UnwalkableError
+from edgekit.compress.stages import UnwalkableError, Walkers
+from edgekit.compress.views import Views, has_views
 from edgekit.errors import DataError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
@@ -74,6 +76,8 @@ _IN_TURN_INPUTS, _LARGE_INPUTS = 256, 100
 """That layers are rounded in turn with, at the most; fewer where some layer sees much of each."""
 _HELD_BYTES = 64 * 2**20
 """Of what one layer sees of all inputs, in each of the model's two forms, in a walk."""
+_VIEWS, _VIEWED = 4, 500
+"""Views of each picture where pictures are few, and pictures and views together, at the most."""
 _LEAST_PATH, _LEAST_ON_TRELLIS = 16, 4096
 """Outputs and weights that a layer has at least whose codes may follow a trellis."""
 _SEED = 0
@@ -146,20 +150,41 @@ class Calibration:
 
         For few pictures a share of noise's joins the Hessians of both.
         """
-        shapes = {name: weight.shape for name, weight in self._weights.items()}
         rng = np.random.default_rng(_SEED)
-        found = layer_statistics(self._probe, self._layers, shapes, rng, self._inputs)
+        found = self._seen(self._inputs, rng)
         if self._has_enough:
             return found, found
-        held = layer_statistics(self._probe, self._layers, shapes, rng, self._held_back)
-        everything = joined(found, held)
+        everything = joined(found, self._seen(self._held_back, rng))
         if is_pictures(self._inputs) and not self._is_noise:
             noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
-            seen = layer_statistics(self._probe, self._layers, shapes, rng, noise)
+            seen = layer_statistics(self._probe, self._layers, self._shapes, rng, noise)
             share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
             found = blend_hessians(found, seen, share)
             everything = blend_hessians(everything, seen, share)
         return found, everything
+
+    def _seen(self, inputs: Data, rng: np.random.Generator) -> dict[str, LayerStatistics]:
+        """Statistics of inputs; views of few pictures have their part in the Hessians."""
+        parts = (inputs, *self._views(inputs))
+        own, *views = (
+            layer_statistics(self._probe, self._layers, self._shapes, rng, part) for part in parts
+        )
+        for further in views:
+            own = add_hessians(own, further)
+        return own
+
+    @property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: weight.shape for name, weight in self._weights.items()}
+
+    def _views(self, inputs: Data) -> list[Views]:
+        """Views of pictures, where these are few: one of each, several times."""
+        if self._has_enough or self._is_noise:
+            return []
+        if not is_pictures(inputs) or not has_views(inputs.shape):
+            return []
+        count = min(_VIEWS, _VIEWED // len(self._probe.inputs) - 1)
+        return [Views(inputs, seed) for seed in range(count)]
 
     @property
     def _has_enough(self) -> bool:
@@ -175,7 +200,7 @@ class Calibration:
     @property
     def _batch(self) -> int:
         """Inputs that are run at once; of a fixed size, no fewer can be."""
-        return len(self._probe.batches(self._inputs)[0])
+        return len(next(self._probe.batches(self._inputs)))
 
     def _in_turn(
         self, model: Measured, inputs: Data, levels: Mapping[str, Levels], damping: float
@@ -185,24 +210,29 @@ class Calibration:
         Where that can't be done every layer is rounded alone.
         """
         if self._is_walkable:
-            most, first = self._walk
-            kept = np.diff(np.arange(len(inputs) + 1) * min(most, len(inputs)) // len(inputs)) > 0
             try:
-                return in_turn(model, levels, damping, inputs[kept], first)
+                return in_turn(model, levels, damping, self._walkers(inputs))
             except UnwalkableError:
                 self._is_walkable = False
         return on_levels(model, levels, damping)
 
-    @property
-    def _walk(self) -> tuple[int, int]:
-        """How many inputs are walked with at the most, and the place of the first layer."""
-        sizes = [self._statistics[layer.weight].elements for layer in self._layers]
+    def _walkers(self, inputs: Data) -> list[Walkers]:
+        """The inputs, as many as are walked with, and further views of few pictures.
+
+        They all join where what a layer sees of them can be held from there on.
+        """
+        sizes = [4 * self._statistics[layer.weight].elements for layer in self._layers]
         most = min(len(self._probe.inputs), _IN_TURN_INPUTS)
-        if 4 * max(sizes) * most > _HELD_BYTES:
+        if max(sizes) * most > _HELD_BYTES:
             most = min(most, _LARGE_INPUTS)
         most = max(most, self._batch)
-        too_large = [place for place, size in enumerate(sizes) if 4 * size * most > _HELD_BYTES]
-        return most, too_large[-1] + 1 if too_large else 0
+        chosen = inputs
+        if most < len(inputs):
+            chosen = inputs[np.diff(np.arange(len(inputs) + 1) * most // len(inputs)) > 0]
+        walking = (chosen, *self._views(chosen))
+        return [
+            Walkers(some, _held_from(sizes, most * count)) for count, some in enumerate(walking, 1)
+        ]
 
     @cached_property
     def _curvatures(self) -> Mapping[str, float]:
@@ -365,6 +395,15 @@ class Calibration:
             held_back=self._judging,
             unseen=self._unseen,
         )
+
+
+def _held_from(sizes: Sequence[int], count: int) -> int:
+    """The place of the first layer from which on inputs can be held.
+
+    sizes: bytes that each layer sees of one. count: of inputs.
+    """
+    too_large = [place for place, size in enumerate(sizes) if size * count > _HELD_BYTES]
+    return too_large[-1] + 1 if too_large else 0
 
 
 def followed_layers(graph: Graph, keep: Mapping[str, Keep]) -> tuple[Layer, ...]:

@@ -120,7 +120,7 @@ def _noise_unasked(graph: Graph, keep: Mapping[str, Keep]) -> tuple[CalibrationI
         inputs = calibration_inputs(graph, NOISE)
         probe = Probe(graph, inputs.inputs)
         # A fifth is held back, and has to fill a batch too.
-        some = probe.batches(inputs.inputs[::5])[0].arrays[probe.input_name]
+        some = next(probe.batches(inputs.inputs[::5])).arrays[probe.input_name]
     except DataError as error:
         return None, str(error)
     try:

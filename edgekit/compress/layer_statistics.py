@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.samples import Data
+from edgekit.compress.views import Views
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
@@ -47,7 +48,7 @@ def layer_statistics(
     layers: Sequence[Layer],
     shapes: Mapping[str, tuple[int, ...]],
     rng: np.random.Generator,
-    inputs: Data | None = None,
+    inputs: Data | Views | None = None,
 ) -> dict[str, LayerStatistics]:
     """Statistics of all layers by weight name, gathered batch by batch in one pass.
 
@@ -92,6 +93,16 @@ def joined(
 ) -> dict[str, LayerStatistics]:
     """Statistics of the inputs of both together."""
     return {name: _joined(found, second[name]) for name, found in first.items()}
+
+
+def add_hessians(
+    found: Mapping[str, LayerStatistics], further: Mapping[str, LayerStatistics]
+) -> dict[str, LayerStatistics]:
+    """`found` with what further inputs tell of how inputs vary; means stay."""
+    return {
+        name: replace(both, mean=found[name].mean, inputs=found[name].inputs)
+        for name, both in joined(found, further).items()
+    }
 
 
 def _joined(first: LayerStatistics, second: LayerStatistics) -> LayerStatistics:

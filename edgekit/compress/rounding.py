@@ -21,8 +21,7 @@ from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.compress.layer_statistics import LayerStatistics, as_samples
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
-from edgekit.compress.samples import Data
-from edgekit.compress.stages import layers_in_turn
+from edgekit.compress.stages import Walkers, layers_in_turn
 from edgekit.graph import Weight
 from edgekit.graph.layers import Codes, Layer
 from edgekit.tensors import CodedTensor, dequantize
@@ -135,18 +134,18 @@ def in_turn(
     model: Measured,
     levels: Mapping[str, Levels],
     damping: float,
-    inputs: Data,
-    first: int = 0,
+    walkers: Sequence[Walkers],
 ) -> Calibrated:
     """Round every layer as rounded layers feed it; not judged yet.
 
-    inputs: whose values are all held at once, from layer `first` on; those before are rounded as
-    the original model feeds them. Raises UnwalkableError where a value can't be held.
+    walkers: whose values are all held at once. Layers before the first that one of them shows are
+    rounded as the original model feeds them. Raises UnwalkableError where a value can't be held.
     """
+    first = min(one.first for one in walkers)
     found = on_levels(model, levels, damping, model.layers[:first])
     coded, biases = found.coded, found.biases
     rounded = model.restored(found)
-    for seen in layers_in_turn(model.probe, model.layers[first:], inputs, rounded):
+    for seen in layers_in_turn(model.probe, model.layers, walkers, rounded):
         layer, name = seen.layer, seen.layer.weight
         weight = model.weights[name]
         filters, shape = weight.filters(), weight.shape

@@ -174,7 +174,7 @@ class _Search:
         self.original = Probe(graph, self.inputs)
         self._reference: dict[int, Answers] = {}
         # A batch of a fixed size has to be full.
-        self._few = max(_SCREENED, len(self.original.batches(self.inputs)[0]))
+        self._few = max(_SCREENED, len(next(self.original.batches(self.inputs))))
         self.float_form = Probe(graph_of(model), self.inputs, threads=1)
         others = inputs[np.arange(len(inputs)) % 5 != 0] if len(inputs) > 1 else inputs
         self._values: dict[tuple[str, ...], Values] = {}

@@ -9,6 +9,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.compress.views import Views
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
@@ -37,7 +39,7 @@ Data = NDArray[Any] | Samples
 """Inputs (N, ...) of a model with one, or of a model with several."""
 
 
-def elements(data: Data) -> int:
+def elements(data: Data | Views) -> int:
     """Numbers in one sample."""
     parts = data.rows.values() if isinstance(data, Samples) else (data,)
     return sum(part[:1].size for part in parts)

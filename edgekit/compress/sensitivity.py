@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
 from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.samples import Data
+from edgekit.compress.stages import Answering, answers_in_turn
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
@@ -56,11 +58,11 @@ def measure_sensitivity(
     one of these that is unseen counts like the mean of all that were seen, relative to its size.
     """
     reference = probe.answers(inputs=inputs)
-    followed = {layer.weight: layer for layer in layers}
     found: dict[str, float] = {}
     seen = []
-    for name in (*followed, *plain):
-        weight, layer = weights[name], followed.get(name)
+
+    def measure(name: str, answering: Answering, layer: Layer | None = None) -> None:
+        weight = weights[name]
         filters = weight.filters()
         step = float(filters.std()) / 2 or 1.0
         curvature = hurt = 0.0
@@ -77,7 +79,7 @@ def measure_sensitivity(
                 bias = weights[layer.bias]
                 shift = output_shift(layer, error, statistics[name].mean, weight.shape)
                 changed[layer.bias] = bias.cast(bias.float32() - shift.reshape(bias.shape))
-            hurt = max(total_divergence(reference, probe.answers(changed, inputs)), _NOTHING)
+            hurt = max(total_divergence(reference, answering(changed)), _NOTHING)
             curvature = 2 * hurt / squared
             if _LOW <= hurt <= _HIGH:
                 break
@@ -85,6 +87,11 @@ def measure_sensitivity(
         found[name] = curvature
         if hurt > _NOTHING:
             seen.append(name)
+
+    for layer, answering in answers_in_turn(probe, layers, inputs):
+        measure(layer.weight, answering, layer)
+    for name in plain:
+        measure(name, partial(probe.answers, inputs=inputs))
     unseen = tuple(name for name in plain if name not in seen)
     if unseen:
         squares = {name: float(np.mean(np.square(weights[name].float32()))) for name in found}

@@ -3,16 +3,19 @@
 ```
 inputs ─→ stage 1 ─→ layer 1 ─→ stage 2 ─→ layer 2 ─→ ...
           float and rounded values are both kept, for all inputs, where a stage ends
+more inputs ─→ stages 1 and 2 at once ─↑
 ```
 
 A stage is the nodes from one layer to the next; so each node is run once with the original weights
 and once with the rounded ones, and the rounding of a layer can answer to what was done before it.
+Inputs may join the walk where less is to be kept of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,17 +23,29 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
+from edgekit.compress.answers import Answers
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.samples import Data
+from edgekit.compress.views import Views
 from edgekit.errors import EdgekitError
 from edgekit.graph.layers import Layer
 from edgekit.graph.walk import all_nodes, subgraphs
 
 Values = dict[str, NDArray[Any]]
+Answering = Callable[[Mapping[str, NDArray[Any]]], Answers]
+"""Answers with some weights exchanged."""
 
 
 class UnwalkableError(Exception):
     """What a walk would have to hold or compare, it can't: a sequence, bfloat16, other shapes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walkers:
+    """Inputs of a walk. first: the place, among all layers, of the first one that they show."""
+
+    inputs: Data | Views
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,28 +60,34 @@ class Seen:
 def layers_in_turn(
     probe: Probe,
     layers: Sequence[Layer],
-    inputs: Data,
+    walkers: Sequence[Walkers],
     rounded: Mapping[str, NDArray[Any]],
 ) -> Iterator[Seen]:
-    """Each layer with what it sees, in graph order.
+    """Each layer with what it sees, in graph order, from the first one that inputs show.
 
     layers: in graph order. rounded: tensors by name that differ from the original's; the caller
     adds those of a layer before asking for the next one.
 
     Raises UnwalkableError where a value can't be held.
     """
-    model = probe.model
-    nodes = list(model.graph.node)
+    nodes = list(probe.model.graph.node)
     place = {node.input[1]: index for index, node in enumerate(nodes) if len(node.input) > 1}
-    batches = probe.batches(inputs)
-    chains = [[batch.arrays for batch in batches] for _ in range(2)]
+    chains: tuple[list[Values], list[Values]] = [], []
     start = 0
-    for layer in layers:
+    for index, layer in enumerate(layers):
         stop = place[layer.weight]
         behind = {name for node in nodes[stop:] for name in _reads(node)}
         for chain, weights in zip(chains, ({}, rounded), strict=True):
-            _advance(probe, nodes[start:stop], chain, weights, behind)
+            onward, joining = _Stage(probe, nodes[start:stop], weights, behind), None
+            for batch, values in enumerate(chain):
+                chain[batch] = onward.run(values)
+            for one in walkers:
+                if one.first == index:
+                    joining = joining or _Stage(probe, nodes[:stop], weights, behind)
+                    chain += [joining.run(batch.arrays) for batch in probe.batches(one.inputs)]
         start = stop
+        if not chains[0]:
+            continue
         if layer.source not in chains[0][0]:
             raise UnwalkableError(f"{layer.source} is no value that flows")
         yield Seen(
@@ -75,33 +96,85 @@ def layers_in_turn(
         )
 
 
-def _advance(
+def answers_in_turn(
+    probe: Probe, layers: Sequence[Layer], inputs: Data
+) -> Iterator[tuple[Layer, Answering]]:
+    """Each layer, in graph order, with what answers `inputs` when weights of that layer are others.
+
+    Nodes before the layer aren't run again for every answer, if their values can be held and none
+    of them reads these weights.
+    """
+    nodes = list(probe.model.graph.node)
+    place = {node.input[1]: index for index, node in enumerate(nodes) if len(node.input) > 1}
+    outputs = set(probe.output_names)
+    chain = [batch.arrays for batch in probe.batches(inputs)]
+    counts = [len(values[probe.input_name]) for values in chain]
+    whole = partial(probe.answers, inputs=inputs)
+    start, is_held = 0, True
+    for layer in layers:
+        stop = place[layer.weight]
+        behind = outputs.union(*map(_reads, nodes[stop:]))
+        before = set[str]().union(*map(_reads, nodes[:stop]))
+        try:
+            onward = _Stage(probe, nodes[start:stop], {}, behind)
+            if is_held:
+                chain = [onward.run(values) for values in chain]
+        except UnwalkableError:
+            is_held = False
+        start = stop
+        if is_held and before.isdisjoint({layer.weight, layer.bias}):
+            yield layer, partial(_answers_behind, probe, nodes[stop:], (chain, counts), whole)
+        else:
+            yield layer, whole
+
+
+def _answers_behind(
     probe: Probe,
     nodes: Sequence[NodeProto],
-    chain: list[Values],
+    held: tuple[Sequence[Values], list[int]],
+    whole: Answering,
     weights: Mapping[str, NDArray[Any]],
-    behind: set[str],
-) -> None:
-    """Run some nodes on every batch in place; only what later nodes read is kept."""
-    read = {name for node in nodes for name in _reads(node)}
-    made = [name for node in nodes for name in node.output if name and name in behind]
-    fed = [name for name in chain[0] if name in read]
-    session = None
-    if made:
-        fed_first = {name: chain[0][name] for name in fed}
-        session = _session(probe, nodes, fed_first, made, weights)
-    for index, values in enumerate(chain):
-        kept = {name: value for name, value in values.items() if name in behind}
-        if session is not None:
-            try:
-                found = session.run(made, {name: values[name] for name in fed})
-            except Exception as error:
-                # onnxruntime's exceptions have no common base of their own.
-                raise UnwalkableError(str(error)) from error
-            if not all(isinstance(value, np.ndarray) for value in found):
-                raise UnwalkableError("a sequence")
-            kept |= zip(made, found, strict=True)
-        chain[index] = kept
+) -> Answers:
+    """The answers of the last nodes to held values, or else those of the whole model."""
+    chain, counts = held
+    last = _Stage(probe, nodes, weights, set(probe.output_names))
+    try:
+        return probe.joined([last.run(values) for values in chain], counts)
+    except UnwalkableError:
+        return whole(weights)
+
+
+class _Stage:
+    """Some nodes, that are run on one batch after the other; only what later nodes read is kept."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        nodes: Sequence[NodeProto],
+        weights: Mapping[str, NDArray[Any]],
+        behind: set[str],
+    ) -> None:
+        self._probe, self._nodes, self._weights, self._behind = probe, nodes, weights, behind
+        self._made = [name for node in nodes for name in node.output if name and name in behind]
+        self._read = {name for node in nodes for name in _reads(node)}
+        self._session: ort.InferenceSession | None = None
+
+    def run(self, values: Values) -> Values:
+        """What later nodes read of values, and of what these nodes make of them."""
+        kept = {name: value for name, value in values.items() if name in self._behind}
+        if not self._made:
+            return kept
+        fed = {name: value for name, value in values.items() if name in self._read}
+        if self._session is None:
+            self._session = _session(self._probe, self._nodes, fed, self._made, self._weights)
+        try:
+            found = self._session.run(self._made, fed)
+        except Exception as error:
+            # onnxruntime's exceptions have no common base of their own.
+            raise UnwalkableError(str(error)) from error
+        if not all(isinstance(value, np.ndarray) for value in found):
+            raise UnwalkableError("a sequence")
+        return kept | dict(zip(self._made, found, strict=True))
 
 
 def _session(

@@ -153,7 +153,7 @@ def _suspects(
     layers: Sequence[_Part], probe: Probe, original: Probe, stored: Mapping[str, NDArray[Any]]
 ) -> list[int]:
     """Numbers of the layers that win back most on a few inputs, best first."""
-    few = probe.inputs[: max(_SCREENED, len(probe.batches(probe.inputs)[0]))]
+    few = probe.inputs[: max(_SCREENED, len(next(probe.batches(probe.inputs))))]
     expected = original.answers(inputs=few)
     left = [
         total_divergence(expected, probe.answers(_restored(layer, stored), few)) for layer in layers

@@ -39,7 +39,10 @@ def test_codes_are_judged_without_the_inputs_that_judge(
         np.testing.assert_array_equal(found.coded[name].codes, tensor.codes)
     assert calibration.judged(found) is found
     without = in_turn(
-        calibration._measured, codes.levels, codes.damping, inputs[~_held_back(inputs)]
+        calibration._measured,
+        codes.levels,
+        codes.damping,
+        calibration._walkers(inputs[~_held_back(inputs)]),
     )
     expected, answers = (
         calibration.outputs(inputs[_held_back(inputs)], one) for one in (None, without)
