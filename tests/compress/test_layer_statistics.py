@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
 from edgekit.compress.feedback import error_feedback
 from edgekit.compress.layer_statistics import (
     LayerStatistics,
+    add_hessians,
     blend_hessians,
     blend_weights,
     joined,
@@ -21,6 +24,7 @@ from edgekit.compress.layer_statistics import (
 )
 from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
+from edgekit.compress.views import Views
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
 
@@ -57,6 +61,48 @@ def test_samples_are_those_of_both(graph: Graph, inputs: NDArray[np.float32]) ->
 
     assert found["gemm.weight"].samples == len(inputs)
     assert found["conv.weight"].samples == 96 * len(inputs)
+
+
+def test_further_hessians_leave_the_means(graph: Graph, inputs: NDArray[np.float32]) -> None:
+    layers, probe = find_layers(graph), Probe(graph, inputs)
+    shapes = {weight.name: weight.shape for weight in graph.weights}
+    own, further = (
+        layer_statistics(probe, layers, shapes, np.random.default_rng(0), some)
+        for some in (inputs[:30], 3 * inputs[30:])
+    )
+
+    found = add_hessians(own, further)
+
+    for name, both in joined(own, further).items():
+        np.testing.assert_array_equal(found[name].hessian, both.hessian)
+        assert found[name].samples == both.samples
+        np.testing.assert_array_equal(found[name].mean, own[name].mean)
+        assert found[name].inputs == 30
+
+
+@pytest.mark.parametrize(
+    ("count", "is_noise", "views"),
+    [(40, False, 4), (40, True, 0), (150, False, 2), (300, False, 0), (400, False, 0)],
+)
+def test_few_pictures_have_views_in_the_hessians(
+    graph: Graph, count: int, *, is_noise: bool, views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = natural_noise(count, (1, 12, 12), np.random.default_rng(0))
+    seen: list[Views] = []
+
+    def watched(*given: Any) -> dict[str, LayerStatistics]:
+        if isinstance(given[-1], Views):
+            seen.append(given[-1])
+        return layer_statistics(*given)
+
+    monkeypatch.setattr(calibrated, "layer_statistics", watched)
+    calibration = Calibration(graph, pictures, is_noise=is_noise)
+
+    # Of those that are held back and of the others, so that the former judge unseen.
+    assert sorted(map(len, seen)) == [count // 5] * views + [count - count // 5] * views
+    found = calibration._measured_on_all.statistics["gemm.weight"]
+    assert found.inputs == (count - count // 5 if count == 400 else count)
+    assert found.samples == found.inputs * (1 + views)
 
 
 def test_weights_join_by_how_few_samples_there_are() -> None:
