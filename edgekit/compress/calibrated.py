@@ -17,7 +17,7 @@ A model that can't be walked through layer by layer has each rounded alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -48,7 +48,7 @@ from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
 from edgekit.compress.samples import Data, is_pictures
 from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
-from edgekit.compress.stages import UnwalkableError, Walkers
+from edgekit.compress.stages import UnwalkableError, Walkers, held_from
 from edgekit.compress.views import Views, has_views
 from edgekit.errors import DataError
 from edgekit.graph import Graph
@@ -165,11 +165,9 @@ class Calibration:
 
     def _seen(self, inputs: Data, rng: np.random.Generator) -> dict[str, LayerStatistics]:
         """Statistics of inputs; views of few pictures have their part in the Hessians."""
-        parts = (inputs, *self._views(inputs))
-        own, *views = (
-            layer_statistics(self._probe, self._layers, self._shapes, rng, part) for part in parts
-        )
-        for further in views:
+        own = layer_statistics(self._probe, self._layers, self._shapes, rng, inputs)
+        for views in self._views(inputs):
+            further = layer_statistics(self._probe, self._layers, self._shapes, rng, views)
             own = add_hessians(own, further)
         return own
 
@@ -231,7 +229,8 @@ class Calibration:
             chosen = inputs[np.diff(np.arange(len(inputs) + 1) * most // len(inputs)) > 0]
         walking = (chosen, *self._views(chosen))
         return [
-            Walkers(some, _held_from(sizes, most * count)) for count, some in enumerate(walking, 1)
+            Walkers(some, held_from(sizes, most * count, _HELD_BYTES))
+            for count, some in enumerate(walking, 1)
         ]
 
     @cached_property
@@ -395,15 +394,6 @@ class Calibration:
             held_back=self._judging,
             unseen=self._unseen,
         )
-
-
-def _held_from(sizes: Sequence[int], count: int) -> int:
-    """The place of the first layer from which on inputs can be held.
-
-    sizes: bytes that each layer sees of one. count: of inputs.
-    """
-    too_large = [place for place, size in enumerate(sizes) if size * count > _HELD_BYTES]
-    return too_large[-1] + 1 if too_large else 0
 
 
 def followed_layers(graph: Graph, keep: Mapping[str, Keep]) -> tuple[Layer, ...]:

@@ -46,5 +46,5 @@ def elements(data: Data | Views) -> int:
 
 
 def is_pictures(data: Data) -> TypeGuard[NDArray[np.float32]]:
-    """Whether noise can stand beside the data: pictures (N, C, H, W) in floating point."""
+    """Whether noise and views can stand beside the data: pictures (N, C, H, W), floating-point."""
     return isinstance(data, np.ndarray) and data.ndim == 4 and data.dtype.kind == "f"

@@ -17,7 +17,7 @@ from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
 from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.samples import Data
-from edgekit.compress.stages import Answering, answers_in_turn
+from edgekit.compress.stages import Answering, answers_in_turn, held_from
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
@@ -25,6 +25,8 @@ _LOW, _HIGH = 0.003, 0.03
 """Divergence in nats that a probing error should cause: above the noise, below saturation."""
 
 _MAX_PROBES = 8
+_HELD_BYTES = 160 * 2**20
+"""Of what one layer sees of all inputs."""
 _NOTHING = 1e-12
 """Nats that no answer tells from none."""
 
@@ -88,7 +90,9 @@ def measure_sensitivity(
         if hurt > _NOTHING:
             seen.append(name)
 
-    for layer, answering in answers_in_turn(probe, layers, inputs):
+    sizes = [4 * statistics[layer.weight].elements for layer in layers]
+    first = held_from(sizes, len(inputs), _HELD_BYTES)
+    for layer, answering in answers_in_turn(probe, layers, inputs, first):
         measure(layer.weight, answering, layer)
     for name in plain:
         measure(name, partial(probe.answers, inputs=inputs))

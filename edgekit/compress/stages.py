@@ -97,51 +97,73 @@ def layers_in_turn(
 
 
 def answers_in_turn(
-    probe: Probe, layers: Sequence[Layer], inputs: Data
+    probe: Probe, layers: Sequence[Layer], inputs: Data, first: int = 0
 ) -> Iterator[tuple[Layer, Answering]]:
     """Each layer, in graph order, with what answers `inputs` when weights of that layer are others.
 
-    Nodes before the layer aren't run again for every answer, if their values can be held and none
-    of them reads these weights.
+    To be asked before the next layer is. layers: whose weights no other node reads. first: the
+    place of the first one before which values can be held; from there on the nodes before a layer
+    aren't run again for every answer. Where values can't be held the whole model is run.
     """
     nodes = list(probe.model.graph.node)
     place = {node.input[1]: index for index, node in enumerate(nodes) if len(node.input) > 1}
     outputs = set(probe.output_names)
-    chain = [batch.arrays for batch in probe.batches(inputs)]
-    counts = [len(values[probe.input_name]) for values in chain]
+    held = _Held([batch.arrays for batch in probe.batches(inputs)], probe.input_name)
     whole = partial(probe.answers, inputs=inputs)
-    start, is_held = 0, True
-    for layer in layers:
+    start = 0
+    # An initializer that is an output doesn't flow.
+    is_held = outputs.isdisjoint(tensor.name for tensor in probe.model.graph.initializer)
+    for index, layer in enumerate(layers):
         stop = place[layer.weight]
-        behind = outputs.union(*map(_reads, nodes[stop:]))
-        before = set[str]().union(*map(_reads, nodes[:stop]))
+        if not is_held or index < first:
+            yield layer, whole
+            continue
+        onward = _Stage(probe, nodes[start:stop], {}, outputs.union(*map(_reads, nodes[stop:])))
         try:
-            onward = _Stage(probe, nodes[start:stop], {}, behind)
-            if is_held:
-                chain = [onward.run(values) for values in chain]
+            held.advance(onward)
         except UnwalkableError:
             is_held = False
-        start = stop
-        if is_held and before.isdisjoint({layer.weight, layer.bias}):
-            yield layer, partial(_answers_behind, probe, nodes[stop:], (chain, counts), whole)
-        else:
             yield layer, whole
+            continue
+        start = stop
+        yield layer, partial(_answers_behind, probe, nodes[stop:], held, whole)
+
+
+class _Held:
+    """The values that flow where a stage ends, batch by batch. counts: inputs of each batch."""
+
+    def __init__(self, chain: list[Values], input_name: str) -> None:
+        self.chain = chain
+        self.counts = [len(values[input_name]) for values in chain]
+
+    def advance(self, stage: _Stage) -> None:
+        """Run a stage in place, so that a batch's values make room for what they become."""
+        for index, values in enumerate(self.chain):
+            self.chain[index] = stage.run(values)
 
 
 def _answers_behind(
     probe: Probe,
     nodes: Sequence[NodeProto],
-    held: tuple[Sequence[Values], list[int]],
+    held: _Held,
     whole: Answering,
     weights: Mapping[str, NDArray[Any]],
 ) -> Answers:
     """The answers of the last nodes to held values, or else those of the whole model."""
-    chain, counts = held
     last = _Stage(probe, nodes, weights, set(probe.output_names))
     try:
-        return probe.joined([last.run(values) for values in chain], counts)
+        return probe.joined([last.run(values) for values in held.chain], held.counts)
     except UnwalkableError:
         return whole(weights)
+
+
+def held_from(sizes: Sequence[int], count: int, most: int) -> int:
+    """The place of the first layer from which on the values of inputs can be held.
+
+    sizes: bytes that each layer sees of one. count: of inputs. most: bytes of all, at any layer.
+    """
+    too_large = [place for place, size in enumerate(sizes) if size * count > most]
+    return too_large[-1] + 1 if too_large else 0
 
 
 class _Stage:
@@ -167,6 +189,9 @@ class _Stage:
         fed = {name: value for name, value in values.items() if name in self._read}
         if self._session is None:
             self._session = _session(self._probe, self._nodes, fed, self._made, self._weights)
+            # onnxruntime gives the numbers of these as uint8.
+            if any("float8" in value.type for value in self._session.get_outputs()):
+                raise UnwalkableError("float8")
         try:
             found = self._session.run(self._made, fed)
         except Exception as error:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from edgekit.compress import calibrated, rounding
+from edgekit.compress import calibrated, rounding, stages
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.calibrated import Calibration
 from edgekit.compress.layer_statistics import layer_statistics
@@ -21,7 +21,13 @@ from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.paired import make_up, paired_statistics
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
-from edgekit.compress.stages import Seen, Walkers, answers_in_turn, layers_in_turn
+from edgekit.compress.stages import (
+    Seen,
+    UnwalkableError,
+    Walkers,
+    answers_in_turn,
+    layers_in_turn,
+)
 from edgekit.compress.views import Views
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
@@ -296,30 +302,6 @@ def test_answers_behind_a_layer_are_those_of_the_whole_model(
     assert not ran
 
 
-def test_weights_that_an_earlier_node_reads_are_changed_there_too(
-    rng: np.random.Generator,
-) -> None:
-    node = helper.make_node
-    shared = (0.2 * rng.normal(size=(16, 16, 3, 3))).astype(np.float32)
-    model = make_model(
-        [
-            node("Relu", ["w"], ["positive"]),
-            node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
-            node("Conv", ["c", "w"], ["d"], pads=[1] * 4),
-            node("Conv", ["d", "positive"], ["y"], pads=[1] * 4),
-        ],
-        {"x": ["n", 16, 8, 8]},
-        {"y": ["n", 16, 8, 8]},
-        {"w": shared},
-    )
-    graph = load_graph(model.SerializeToString())
-    probe = Probe(graph, rng.normal(size=(4, 16, 8, 8)).astype(np.float32))
-
-    for layer, answering in answers_in_turn(probe, find_layers(graph), probe.inputs):
-        changed = {layer.weight: np.float32(0.5) * shared}
-        np.testing.assert_allclose(answering(changed)[0], probe.answers(changed)[0], rtol=1e-4)
-
-
 def _awkward() -> dict[str, ModelProto]:
     """Models whose outputs are left out, and with what a walk can't hold or compare."""
     rng = np.random.default_rng(0)
@@ -420,6 +402,68 @@ def test_what_a_walk_cannot_hold_is_rounded_alone(what: str, rng: np.random.Gene
         for name, tensor in found.coded.items()
     )
     assert is_alone is (what != "outputs left out")
+
+
+@pytest.mark.parametrize("what", [*sorted(_awkward()), "float8", "an output that is a weight"])
+def test_answers_behind_a_layer_hold_whatever_flows(what: str, rng: np.random.Generator) -> None:
+    data = rng.normal(size=(20, 3, 8, 8)).astype(np.float32)
+    node = helper.make_node
+    weights = {
+        "w1": (0.2 * rng.normal(size=(16, 3, 3, 3))).astype(np.float32),
+        "w2": (0.2 * rng.normal(size=(16, 16, 3, 3))).astype(np.float32),
+        "k": rng.normal(size=(16, 1, 1)).astype(np.float32),
+    }
+    ends = [node("Conv", ["c", "w2"], ["d"]), node("Add", ["d", "e"], ["y"])]
+    others = {
+        "float8": make_model(
+            [
+                node("Cast", ["x"], ["f"], to=TensorProto.FLOAT8E4M3FN),
+                node("Conv", ["x", "w1"], ["c"], pads=[1] * 4),
+                node("Cast", ["f"], ["f32"], to=TensorProto.FLOAT),
+                node("ReduceMean", ["f32"], ["e"]),
+                *ends,
+            ],
+            {"x": ["n", 3, 8, 8]},
+            {"y": ["n", 16, 6, 6]},
+            weights,
+            opset=19,
+        ),
+        "an output that is a weight": make_model(
+            [node("Conv", ["x", "w1"], ["c"]), node("Relu", ["k"], ["e"]), *ends],
+            {"x": ["n", 3, 8, 8]},
+            {"y": ["n", 16, 4, 4], "k": [16, 1, 1]},
+            weights,
+        ),
+    }
+    graph = load_graph((others | _awkward())[what].SerializeToString())
+    probe = Probe(graph, data)
+    values = {weight.name: weight.float32() for weight in graph.weights}
+    layers = find_layers(graph)
+    assert len(layers) > 1
+
+    for first in range(len(layers) + 1):
+        for layer, answering in answers_in_turn(probe, layers, data, first):
+            changed = {layer.weight: np.float32(0.9) * values[layer.weight]}
+            for found, whole in zip(answering(changed), probe.answers(changed), strict=True):
+                np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_where_the_last_nodes_do_not_run_the_whole_model_answers(
+    graph: Graph, inputs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, layers = Probe(graph, inputs), find_layers(graph)
+    weights = {weight.name: weight.float32() for weight in graph.weights}
+    session, last = stages._session, probe.model.graph.node[-1]
+
+    def refusing(*given: Any) -> Any:
+        if last in given[1]:
+            raise UnwalkableError("refused")
+        return session(*given)
+
+    monkeypatch.setattr(stages, "_session", refusing)
+    for layer, answering in answers_in_turn(probe, layers, inputs):
+        changed = {layer.weight: np.float32(0.9) * weights[layer.weight]}
+        np.testing.assert_array_equal(answering(changed)[0], probe.answers(changed)[0])
 
 
 _PRODUCTS = """
