@@ -24,6 +24,8 @@ from edgekit.tensors import CompressedModel
 
 BINS = 2048
 """Of a histogram from the smallest to the largest value."""
+_AT_ONCE = 2**20
+"""Numbers that are counted at once: places take three times the memory of the numbers."""
 
 _SAME = frozenset({"Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """They move values about: what comes out lies on the grid of what goes in."""
@@ -135,15 +137,19 @@ def measure_values(probe: Probe, names: list[str]) -> dict[str, Histogram]:
         for name in names:
             low[name] = min(low.get(name, np.inf), float(values[name].min()))
             high[name] = max(high.get(name, -np.inf), float(values[name].max()))
+        # They would be held until those of the next batch are there.
+        values.clear()
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for values in probe.values(names):
         for name in names:
             width = high[name] - low[name]
-            scaled = (values[name].reshape(-1) - np.float32(low[name])) * np.float32(
-                BINS / width if width > 0 else 0.0
-            )
-            places = np.clip(scaled, 0, BINS - 1).astype(np.intp)
-            counts[name] += np.bincount(places, minlength=BINS)
+            density = np.float32(BINS / width if width > 0 else 0.0)
+            numbers = values[name].reshape(-1)
+            for part in np.array_split(numbers, 1 + numbers.size // _AT_ONCE):
+                scaled = (part - np.float32(low[name])) * density
+                places = np.clip(scaled, 0, BINS - 1).astype(np.intp)
+                counts[name] += np.bincount(places, minlength=BINS)
+        values.clear()
     return {name: Histogram(low[name], high[name], counts[name]) for name in names}
 
 

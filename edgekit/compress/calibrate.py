@@ -99,6 +99,8 @@ class Probe:
                     f"the model refuses calibration inputs of shape {shapes}: {error}"
                 ) from error
             yield {**batch.arrays, **dict(zip(wanted, found, strict=True))}
+            # Lest the values of two batches be held at once.
+            del found
 
     def runner(self) -> Callable[[], object]:
         """A function that runs the first input alone, in a session that stays open."""

@@ -76,6 +76,8 @@ def layer_statistics(
                 product = np.asarray(rows.swapaxes(-1, -2) @ rows, np.float64)
                 previous = hessians.get(layer.weight)
                 hessians[layer.weight] = product if previous is None else previous + product
+        # They would be held until those of the next batch are there.
+        values.clear()
     return {
         layer.weight: LayerStatistics(
             mean=means[layer.weight] / seen,

@@ -187,6 +187,8 @@ def compress(
         model, fidelities = apply_plan(graph, plan, found)
         if judge is not None:
             model.manifest["metrics"]["evaluation"] = asdict(judge.evaluate(found))
+        # They hold second moments of all layers, several times as large as the model.
+        del calibrated, judge
         if has_int8:
             run_form = choose_run_form(original, model, inputs.inputs, run_as, int8_floats)
     if sparsity or surgery.changes:

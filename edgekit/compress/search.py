@@ -17,7 +17,7 @@ from edgekit.compress.quality import Wish
 from edgekit.compress.rounding import Calibrated
 from edgekit.errors import CheckFailedError, PlanError
 
-_BITS_ROUNDS = 8
+_BITS_ROUNDS = 12
 _MOST_BITS_ROUNDS = 14
 """As long as no grid has met a bound on bits."""
 _AIM, _NEAR = 0.9985, 0.995
