@@ -31,26 +31,16 @@ from edgekit.compress.carry_out import store
 from edgekit.compress.codebooks import Codebooks
 from edgekit.compress.grids import Family, Grids
 from edgekit.compress.keep import Keep
-from edgekit.compress.layer_statistics import (
-    LayerStatistics,
-    add_hessians,
-    blend_hessians,
-    blend_weights,
-    joined,
-    layer_statistics,
-    weight_products,
-)
+from edgekit.compress.layer_statistics import blend_weights, weight_products
 from edgekit.compress.levels import Levels
-from edgekit.compress.noise import noise_like
 from edgekit.compress.plan import Plan, is_coded, make_plan
 from edgekit.compress.prune import least_important, zeros_kept
 from edgekit.compress.rounding import Calibrated, Measured, in_turn, on_levels
-from edgekit.compress.samples import Data, is_pictures
+from edgekit.compress.samples import Data
 from edgekit.compress.sensitivity import measure_sensitivity
 from edgekit.compress.shared import Filters, input_importance
-from edgekit.compress.stages import UnwalkableError, Walkers, held_from
-from edgekit.compress.views import Views, has_views
-from edgekit.errors import DataError
+from edgekit.compress.split_inputs import SplitInputs
+from edgekit.compress.stages import UnwalkableError
 from edgekit.graph import Graph
 from edgekit.graph.layers import Layer, find_layers
 from edgekit.tensors import dequantize
@@ -68,19 +58,8 @@ All of it cost networks of Fashion-MNIST more than it gave (docs/decisions/0009)
 
 SENSITIVITY_INPUTS = 32
 """Inputs that curvatures are measured on; half as many of noise."""
-_NOISE_INPUTS = 32
-ENOUGH_INPUTS = 256
-"""Fewer excite too few directions: noise and the weights' own products join their Hessians
-(docs/decisions/0010)."""
-_IN_TURN_INPUTS, _LARGE_INPUTS = 256, 100
-"""That layers are rounded in turn with, at the most; fewer where some layer sees much of each."""
-_HELD_BYTES = 64 * 2**20
-"""Of what one layer sees of all inputs, in each of the model's two forms, in a walk."""
-_VIEWS, _VIEWED = 4, 500
-"""Views of each picture where pictures are few, and pictures and views together, at the most."""
 _LEAST_PATH, _LEAST_ON_TRELLIS = 16, 4096
 """Outputs and weights that a layer has at least whose codes may follow a trellis."""
-_SEED = 0
 
 
 class Calibration:
@@ -102,14 +81,10 @@ class Calibration:
         is_noise: whether the inputs are noise already, and need no more of it beside them.
         original: the model that answers are compared with, where `graph` isn't it any more.
         """
-        if len(inputs) < 2:
-            raise DataError(f"calibration needs at least 2 inputs, got {len(inputs)}")
         plan = plan or make_plan(graph.weights)
+        self._split = SplitInputs(inputs, is_noise=is_noise)
         self._probe = Probe(graph, inputs)
-        self._is_noise = is_noise
         self._is_pruned = sparsity > 0
-        is_held_back = np.arange(len(inputs)) % 5 == 0
-        self._held_back, self._inputs = inputs[is_held_back], inputs[~is_held_back]
         self._weights = {weight.name: weight for weight in graph.weights}
         self._finer = {name: bits for name, bits in plan.keep.items() if isinstance(bits, int)}
         self._method = plan.method
@@ -126,11 +101,12 @@ class Calibration:
             for weight in graph.weights
             if weight.name not in self._coded
         }
-        self._statistics, everything = self._gather()
+        shapes = {name: weight.shape for name, weight in self._weights.items()}
+        self._statistics, everything = self._split.statistics(self._probe, self._layers, shapes)
         self._original = original or self._probe
-        self._reference = self._original.answers(inputs=self._held_back)
+        self._reference = self._original.answers(inputs=self._split.held_back)
         self._kept = self._masks(sparsity)
-        products = {} if self._has_enough else weight_products(self._layers, self._weights)
+        products = {} if self._split.is_enough else weight_products(self._layers, self._weights)
         found, everything = (blend_weights(one, products) for one in (self._statistics, everything))
         self._measured = Measured(
             self._probe,
@@ -145,60 +121,16 @@ class Calibration:
         )
         self._measured_on_all = replace(self._measured, statistics=everything)
 
-    def _gather(self) -> tuple[dict[str, LayerStatistics], dict[str, LayerStatistics]]:
-        """Statistics of the inputs that aren't held back, and of all.
-
-        For few pictures a share of noise's joins the Hessians of both.
-        """
-        rng = np.random.default_rng(_SEED)
-        found = self._seen(self._inputs, rng)
-        if self._has_enough:
-            return found, found
-        everything = joined(found, self._seen(self._held_back, rng))
-        if is_pictures(self._inputs) and not self._is_noise:
-            noise = noise_like(self._inputs, _NOISE_INPUTS, rng)
-            seen = layer_statistics(self._probe, self._layers, self._shapes, rng, noise)
-            share = _NOISE_INPUTS / (_NOISE_INPUTS + len(self._inputs))
-            found = blend_hessians(found, seen, share)
-            everything = blend_hessians(everything, seen, share)
-        return found, everything
-
-    def _seen(self, inputs: Data, rng: np.random.Generator) -> dict[str, LayerStatistics]:
-        """Statistics of inputs; views of few pictures have their part in the Hessians."""
-        own = layer_statistics(self._probe, self._layers, self._shapes, rng, inputs)
-        for views in self._views(inputs):
-            further = layer_statistics(self._probe, self._layers, self._shapes, rng, views)
-            own = add_hessians(own, further)
-        return own
-
-    @property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: weight.shape for name, weight in self._weights.items()}
-
-    def _views(self, inputs: Data) -> list[Views]:
-        """Views of pictures, where these are few: one of each, several times."""
-        if self._has_enough or self._is_noise:
-            return []
-        if not is_pictures(inputs) or not has_views(inputs.shape):
-            return []
-        count = min(_VIEWS, _VIEWED // len(self._probe.inputs) - 1)
-        return [Views(inputs, seed) for seed in range(count)]
-
-    @property
-    def _has_enough(self) -> bool:
-        """Whether the inputs that aren't held back excite enough directions by themselves."""
-        return not self._is_noise and len(self._inputs) >= ENOUGH_INPUTS
-
     @property
     def _dampings(self) -> tuple[float, ...]:
-        if self._is_noise:
+        if self._split.is_noise:
             return (_PRUNED_ON_NOISE if self._is_pruned else _NOISE_DAMPING,)
-        return DAMPINGS if self._has_enough else (_FEW_DAMPING,)
+        return DAMPINGS if self._split.is_enough else (_FEW_DAMPING,)
 
     @property
     def _batch(self) -> int:
         """Inputs that are run at once; of a fixed size, no fewer can be."""
-        return len(next(self._probe.batches(self._inputs)))
+        return len(next(self._probe.batches(self._split.used)))
 
     def _in_turn(
         self, model: Measured, inputs: Data, levels: Mapping[str, Levels], damping: float
@@ -209,40 +141,23 @@ class Calibration:
         """
         if self._is_walkable:
             try:
-                return in_turn(model, levels, damping, self._walkers(inputs))
+                sizes = [4 * self._statistics[layer.weight].elements for layer in self._layers]
+                walkers = self._split.walkers(inputs, sizes, self._batch)
+                return in_turn(model, levels, damping, walkers)
             except UnwalkableError:
                 self._is_walkable = False
         return on_levels(model, levels, damping)
 
-    def _walkers(self, inputs: Data) -> list[Walkers]:
-        """The inputs, as many as are walked with, and further views of few pictures.
-
-        They all join where what a layer sees of them can be held from there on.
-        """
-        sizes = [4 * self._statistics[layer.weight].elements for layer in self._layers]
-        most = min(len(self._probe.inputs), _IN_TURN_INPUTS)
-        if max(sizes) * most > _HELD_BYTES:
-            most = min(most, _LARGE_INPUTS)
-        most = max(most, self._batch)
-        chosen = inputs
-        if most < len(inputs):
-            chosen = inputs[np.diff(np.arange(len(inputs) + 1) * most // len(inputs)) > 0]
-        walking = (chosen, *self._views(chosen))
-        return [
-            Walkers(some, held_from(sizes, most * count, _HELD_BYTES))
-            for count, some in enumerate(walking, 1)
-        ]
-
     @cached_property
     def _curvatures(self) -> Mapping[str, float]:
         # Noise is only like pictures: more of it costs time and says little more.
-        count = max(SENSITIVITY_INPUTS // (2 if self._is_noise else 1), self._batch)
+        count = max(SENSITIVITY_INPUTS // (2 if self._split.is_noise else 1), self._batch)
         found = measure_sensitivity(
             self._probe,
             self._weights,
             self._layers,
             self._statistics,
-            self._inputs[:count],
+            self._split.used[:count],
             plain=self._plain,
         )
         self._unseen = found.unseen
@@ -281,7 +196,7 @@ class Calibration:
         if found.is_judged:
             return found
         before = self._answers(
-            self._in_turn(self._measured, self._inputs, found.levels, found.damping)
+            self._in_turn(self._measured, self._split.used, found.levels, found.damping)
         )
         return replace(before, coded=found.coded, biases=found.biases, is_rejoined=True)
 
@@ -366,12 +281,12 @@ class Calibration:
             # Errors are fed back nowhere: no damping, and no more inputs, would change a code.
             return self._answers(on_levels(self._measured, levels, self._dampings[0]))
         dampings = self._dampings if damping is None else (damping,)
-        if not self._has_enough:
+        if not self._split.is_enough:
             # Too few are held back to tell what others gain: always the same, and in turn.
             return self._on_all(levels, dampings[0])
         tried = [self._answers(on_levels(self._measured, levels, one)) for one in dampings]
         best = min(tried, key=lambda found: found.divergence)
-        turned = self._in_turn(self._measured, self._inputs, levels, best.damping)
+        turned = self._in_turn(self._measured, self._split.used, levels, best.damping)
         return min(best, self._answers(turned), key=lambda found: found.divergence)
 
     def _on_all(self, levels: Mapping[str, Levels], damping: float) -> Calibrated:
@@ -381,10 +296,10 @@ class Calibration:
     @property
     def _judging(self) -> int:
         """How many inputs judge; what doesn't fill a batch of a fixed size is left out."""
-        return sum(map(len, self._probe.batches(self._held_back)))
+        return sum(map(len, self._probe.batches(self._split.held_back)))
 
     def _answers(self, found: Calibrated) -> Calibrated:
-        answers = self._probe.answers(self._measured.restored(found), self._held_back)
+        answers = self._probe.answers(self._measured.restored(found), self._split.held_back)
         off = total_divergence(self._reference, answers)
         return replace(
             found,

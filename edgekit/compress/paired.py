@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compress.layer_statistics import channel_means, patches
-from edgekit.compress.stages import Seen, UnwalkableError
+from edgekit.compress.layers_in_turn import Seen
+from edgekit.compress.stages import UnwalkableError
 
 RIDGE = 0.1
 """Multiple of the mean diagonal of Z Z^T."""

@@ -19,9 +19,9 @@ from edgekit.compress.carry_out import store
 from edgekit.compress.correct import output_shift
 from edgekit.compress.feedback import error_feedback, grouped_feedback
 from edgekit.compress.layer_statistics import LayerStatistics, as_samples
+from edgekit.compress.layers_in_turn import Walkers, layers_in_turn
 from edgekit.compress.levels import Levels
 from edgekit.compress.paired import make_up, paired_statistics
-from edgekit.compress.stages import Walkers, layers_in_turn
 from edgekit.graph import Weight
 from edgekit.graph.layers import Codes, Layer
 from edgekit.tensors import CodedTensor, dequantize

@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 
 from edgekit.compress.answers import total_divergence
+from edgekit.compress.answers_behind import Answering, answers_behind
 from edgekit.compress.calibrate import Probe
 from edgekit.compress.correct import output_shift
 from edgekit.compress.layer_statistics import LayerStatistics
 from edgekit.compress.samples import Data
-from edgekit.compress.stages import Answering, answers_in_turn, held_from
+from edgekit.compress.stages import held_from
 from edgekit.graph import Weight
 from edgekit.graph.layers import Layer
 
@@ -92,7 +93,7 @@ def measure_sensitivity(
 
     sizes = [4 * statistics[layer.weight].elements for layer in layers]
     first = held_from(sizes, len(inputs), _HELD_BYTES)
-    for layer, answering in answers_in_turn(probe, layers, inputs, first):
+    for layer, answering in answers_behind(probe, layers, inputs, first):
         measure(layer.weight, answering, layer)
     for name in plain:
         measure(name, partial(probe.answers, inputs=inputs))

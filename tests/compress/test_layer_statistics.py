@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.compress import calibrated
 from edgekit.compress.calibrate import Probe
-from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
+from edgekit.compress.calibrated import Calibration
 from edgekit.compress.feedback import error_feedback
 from edgekit.compress.layer_statistics import (
     LayerStatistics,
@@ -24,7 +22,7 @@ from edgekit.compress.layer_statistics import (
 )
 from edgekit.compress.levels import GridLevels
 from edgekit.compress.noise import natural_noise
-from edgekit.compress.views import Views
+from edgekit.compress.split_inputs import ENOUGH_INPUTS
 from edgekit.graph import Graph, load_graph
 from edgekit.graph.layers import find_layers
 
@@ -78,31 +76,6 @@ def test_further_hessians_leave_the_means(graph: Graph, inputs: NDArray[np.float
         assert found[name].samples == both.samples
         np.testing.assert_array_equal(found[name].mean, own[name].mean)
         assert found[name].inputs == 30
-
-
-@pytest.mark.parametrize(
-    ("count", "is_noise", "views"),
-    [(40, False, 4), (40, True, 0), (150, False, 2), (300, False, 0), (400, False, 0)],
-)
-def test_few_pictures_have_views_in_the_hessians(
-    graph: Graph, count: int, *, is_noise: bool, views: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pictures = natural_noise(count, (1, 12, 12), np.random.default_rng(0))
-    seen: list[Views] = []
-
-    def watched(*given: Any) -> dict[str, LayerStatistics]:
-        if isinstance(given[-1], Views):
-            seen.append(given[-1])
-        return layer_statistics(*given)
-
-    monkeypatch.setattr(calibrated, "layer_statistics", watched)
-    calibration = Calibration(graph, pictures, is_noise=is_noise)
-
-    # Of those that are held back and of the others, so that the former judge unseen.
-    assert sorted(map(len, seen)) == [count // 5] * views + [count - count // 5] * views
-    found = calibration._measured_on_all.statistics["gemm.weight"]
-    assert found.inputs == (count - count // 5 if count == 400 else count)
-    assert found.samples == found.inputs * (1 + views)
 
 
 def test_weights_join_by_how_few_samples_there_are() -> None:

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 import edgekit
 from edgekit.compress.answers import divergence
-from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
+from edgekit.compress.calibrated import Calibration
+from edgekit.compress.layers_in_turn import Walkers
 from edgekit.compress.noise import natural_noise
 from edgekit.compress.pipeline import apply_plan
 from edgekit.compress.plan import make_plan
 from edgekit.compress.rounding import in_turn
+from edgekit.compress.split_inputs import ENOUGH_INPUTS
+from edgekit.compress.views import Views
 from edgekit.graph import Graph
 from edgekit.packfile.writer import pack
 from edgekit.tensors import dequantize
@@ -42,13 +45,18 @@ def test_codes_are_judged_without_the_inputs_that_judge(
         calibration._measured,
         codes.levels,
         codes.damping,
-        calibration._walkers(inputs[~_held_back(inputs)]),
+        _walkers(inputs[~_held_back(inputs)]),
     )
     expected, answers = (
         calibration.outputs(inputs[_held_back(inputs)], one) for one in (None, without)
     )
     assert found.divergence == pytest.approx(divergence(expected, answers), rel=1e-6)
     assert calibration.with_file_judged(found).of_file != (found.divergence, found.agreement)
+
+
+def _walkers(inputs: NDArray[np.float32]) -> list[Walkers]:
+    """Few pictures, small enough that all of their views go with them from the start on."""
+    return [Walkers(inputs), *(Walkers(Views(inputs, seed)) for seed in range(4))]
 
 
 def _held_back(inputs: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ import edgekit
 from edgekit.compress import pipeline
 from edgekit.compress.allocate import COARSEST, FINE
 from edgekit.compress.answers import divergence
-from edgekit.compress.calibrated import ENOUGH_INPUTS, Calibration
+from edgekit.compress.calibrated import Calibration
 from edgekit.compress.goal import Goal
 from edgekit.compress.measure import bits_per_code
 from edgekit.compress.noise import natural_noise
@@ -24,6 +24,7 @@ from edgekit.compress.pipeline import compress
 from edgekit.compress.plan import Method, make_plan
 from edgekit.compress.rounding import Calibrated
 from edgekit.compress.search import within_divergence, within_entropy
+from edgekit.compress.split_inputs import ENOUGH_INPUTS
 from edgekit.errors import CheckFailedError
 from edgekit.graph import load_graph
 from edgekit.packfile import read_packfile
